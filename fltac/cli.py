@@ -1,0 +1,152 @@
+"""The command line: the one place that prints errors and exits. 0 done, 2 the input is wrong, 1 anything else."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fltac import __version__, screen
+from fltac.errors import InputError
+from fltac.layers import load_layers
+
+app = typer.Typer(
+    help="Federated LoRA fine-tuning with task-specific adapter clustering, on a Ray cluster.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Where(StrEnum):
+    local = "local"
+    ray = "ray"
+
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="Experiment file (TOML).")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Dotted keys, TOML values: adapter.rank=1")
+]
+Runtime = Annotated[Where, typer.Option(help="On Ray, or all in this process.")]
+Address = Annotated[str | None, typer.Option(help="Ray cluster; RAY_ADDRESS, or a Ray of its own, where not given.")]
+
+
+@app.command()
+def check(file: File, overrides: Overrides = None) -> None:
+    """Validate an experiment, print it resolved, estimate what it takes. Starts nothing."""
+    loaded = load_layers(file, overrides or ())
+    from fltac.estimate import estimate
+    from fltac.world import plan
+
+    with _Named(file):
+        prepared = plan(loaded.experiment)
+    screen.checked(prepared, loaded.origins, estimate(prepared))
+
+
+@app.command()
+def run(
+    file: File,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="New run directory; runs/NAME-TIME where not given.")] = None,
+    runtime: Runtime = Where.ray,
+    address: Address = None,
+) -> None:
+    """Run an experiment and print its result."""
+    experiment = load_layers(file, overrides or ()).experiment
+    from fltac.runtime import launch
+
+    folder = launch.out_folder(experiment.name, out)
+    screen.say(f"{experiment.name}: method {experiment.method}, {experiment.rounds} rounds, results in {folder}")
+    with _Named(file), screen.rounds_shown(experiment.rounds) as tell:
+        summary = launch.run(experiment, folder, runtime.value, address, tell, screen.say)
+    screen.result(summary)
+    screen.say(f"results in {folder}; see them with: fltac report {folder}")
+
+
+@app.command()
+def resume(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Run directory.")],
+    runtime: Annotated[Where | None, typer.Option(help="Where it began, where not given.")] = None,
+    address: Address = None,
+) -> None:
+    """Continue a run from its last finished round."""
+    from fltac.layers import load
+    from fltac.records.store import RunDirectory
+    from fltac.runtime import launch
+
+    directory = RunDirectory.open(folder)
+    rounds, done = load(directory.experiment_file).rounds, len(directory.lines())
+    with _Named(directory.experiment_file), screen.rounds_shown(rounds, done) as tell:
+        summary = launch.resume(folder, runtime.value if runtime else None, address, tell, screen.say)
+    screen.result(summary)
+
+
+@app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Run directories, side by side.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The page; beside the run where not given.")
+    ] = None,
+) -> None:
+    """Write one self-contained HTML page about one or more runs."""
+    from fltac.report.page import write_report
+
+    screen.say(f"report in {write_report(folders, output)}")
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Run directory.")],
+    cluster: Annotated[int, typer.Option(help="Number of the cluster, as in clusters.parquet.")],
+    to: Annotated[Path, typer.Option(metavar="PEFT_DIR", help="New folder for the adapter.")],
+    head: Annotated[str | None, typer.Option(help="Which head, where the cluster has several.")] = None,
+) -> None:
+    """Write a cluster's adapter and head in PEFT's format."""
+    from fltac.export import export_cluster
+
+    screen.say(export_cluster(folder, cluster, to, head))
+
+
+def version(show: bool) -> None:
+    if show:
+        screen.say(f"fltac {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(show: Annotated[bool, typer.Option("--version", callback=version, is_eager=True)] = False) -> None:
+    """Options before the command."""
+
+
+class _Named:
+    """Gives problems that were found below the command line the file that they are about."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, InputError) and not error.file:
+            error.file = str(self.file)
+
+
+def main() -> None:
+    """Runs the command line. What the user got wrong is told in lines; what we got wrong, with its traceback."""
+    try:
+        app()
+    except InputError as error:
+        for line in error.lines():
+            screen.errors.print(line, markup=False)
+        sys.exit(2)
+    except Exception as error:
+        traceback.print_exception(error)
+        cause = getattr(error, "cause", None) or error  # behind Ray's wrapper
+        notes = " ".join(getattr(cause, "__notes__", []))
+        screen.errors.print(f"fltac failed: {type(cause).__name__}: {cause} {notes}".rstrip(), markup=False)
+        sys.exit(1)

@@ -1,0 +1,159 @@
+"""A client and the worker that hosts many of them on one resident model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fltac.data.batching import evaluation_batches, training_batches
+from fltac.data.partition import Shard
+from fltac.model.backbone import Backbone, build
+from fltac.model.training import Score, Work, evaluate, train
+from fltac.seeds import generator
+from fltac.server.aggregator import Post
+from fltac.wire.codecs import WireError, decode, encode, measure
+from fltac.wire.messages import Broadcast, Head, Update
+from fltac.world import World
+
+ClientState = Mapping[int, np.ndarray]  # what a client keeps to itself: slot -> head, where heads are local
+
+
+class Order(NamedTuple):
+    """A client's part in a round: which payloads it is sent, one a slot of the wire, and its private state."""
+
+    client: int
+    payloads: tuple[int, ...]
+    state: ClientState
+
+
+def orders(world: World, drawn: Sequence[int], post: Post, states: Mapping[int, ClientState]) -> list[Order]:
+    """Each drawn client's order, in order: its payloads are those of its slots, or the one of its shared adapter."""
+    made = []
+    for client in drawn:
+        payloads = [post.addresses[client, slot].payload for slot in world.slots(client)]
+        made.append(Order(client, tuple(dict.fromkeys(payloads) if world.shared else payloads), states.get(client, {})))
+    return made
+
+
+class Ledger(NamedTuple):
+    """What the workers tell of a round beside the updates: a row a client and slot, and the private states."""
+
+    rows: list[dict[str, Any]]
+    states: dict[int, ClientState]
+
+
+class Job(NamedTuple):
+    """One thing to judge: the adapter and head in a payload (or a client's own head) on a split of a task."""
+
+    payload: int
+    head: int
+    task: str
+    split: str
+    own_head: np.ndarray | None = None
+
+
+class Client:
+    """One client: its shards by slot. Plain and without memory: `round` takes its private state and gives it back."""
+
+    def __init__(self, number: int, shards: Mapping[int, Shard], world: World, backbone: Backbone) -> None:
+        self.number, self.shards, self.world, self.backbone = number, shards, world, backbone
+
+    def round(
+        self, round: int, state: ClientState, payloads: Sequence[bytes]
+    ) -> tuple[ClientState, list[bytes], list[dict[str, Any]]]:
+        """Trains each slot's adapter (or the shared one) from what was sent, and encodes the updates.
+
+        An exception tells client, slot and round in its note.
+        """
+        groups = [sorted(self.shards)] if self.world.shared else [[slot] for slot in sorted(self.shards)]
+        updates, rows, kept = [], [], dict(state)
+        for slot, (group, payload) in enumerate(zip(groups, payloads, strict=True)):
+            try:
+                update, own, row = self._update(round, slot, group, payload, state)
+            except Exception as error:
+                error.add_note(f"in client {self.number}, slot {slot}, round {round}")
+                raise
+            updates.append(update)
+            rows.append(row)
+            kept.update(own)
+        return kept, updates, rows
+
+    def _update(
+        self, round: int, slot: int, group: list[int], payload: bytes, state: ClientState
+    ) -> tuple[bytes, ClientState, dict[str, Any]]:
+        experiment, began = self.world.experiment, time.perf_counter()
+        training, local = experiment.training, experiment.exchange.heads == "local"
+        sent = decode(payload)
+        if not isinstance(sent, Broadcast) or sent.round != round or sent.spec != self.world.spec.fingerprint:
+            raise WireError(f"a payload that is no broadcast of this run and round {round}")
+        heads = [self._own_head(one, state) for one in group] if local else [head.matrix for head in sent.heads]
+        works = [self._work(one, round) for one in group]
+        seed = int(generator(experiment.seed, "dropout", self.number, slot, round).integers(2**31))
+        done = train(self.backbone, sent.adapter, heads, works, training.learning_rate, seed)
+        examples = [len(self.shards[one].indices) for one in group]
+        trained = [] if local else [Head(m, n) for m, n in zip(done.heads, examples, strict=True)]
+        total = sum(examples)
+        update = Update(round, self.number, slot, self.world.spec.fingerprint, done.adapter, tuple(trained), total)
+        encoded = encode(update, experiment.wire.up)
+        up, down = measure(encoded), measure(payload)
+        row = {
+            "client": self.number,
+            "slot": slot,
+            "task": None if self.world.shared else self.shards[slot].task,
+            "bytes_up": up.total,
+            "bytes_up_heads": up.heads,
+            "bytes_down": down.total,
+            "bytes_down_heads": down.heads,
+            "num_examples": total,
+            "train_loss": done.loss,
+            "seconds_train": time.perf_counter() - began,
+        }
+        return encoded, dict(zip(group, done.heads, strict=True)) if local else {}, row
+
+    def _own_head(self, slot: int, state: ClientState) -> np.ndarray:
+        return state[slot] if slot in state else self.world.start_head(self.shards[slot].task)
+
+    def _work(self, slot: int, round: int) -> Work:
+        experiment, shard = self.world.experiment, self.shards[slot]
+        examples = self.world.tasks[shard.task].train
+        draw = generator(experiment.seed, "batches", self.number, slot, round)
+        lengths = examples.lengths[shard.indices]
+        batches = training_batches(lengths, experiment.training.steps, experiment.training.batch_size, draw)
+        return Work(examples, [shard.indices[batch] for batch in batches])
+
+
+class Host:
+    """A worker: one resident model, as many clients on it as it is given orders for."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        use_gpu = world.experiment.resources.client.num_gpus > 0  # an actor without a share still sees every GPU
+        self.backbone = build(world.base, world.experiment.adapter, use_gpu)
+
+    def train(
+        self, round: int, orders: Sequence[Order], payloads: Mapping[int, bytes]
+    ) -> Iterator[list[bytes] | Ledger]:
+        """The encoded updates of each ordered client, one list a client, then the ledger of them all."""
+        ledger = Ledger([], {})
+        for order in orders:
+            shards = {slot: self.world.shards[order.client, slot] for slot in self.world.slots(order.client)}
+            client = Client(order.client, shards, self.world, self.backbone)
+            state, updates, rows = client.round(round, order.state, [payloads[index] for index in order.payloads])
+            yield updates
+            ledger.rows.extend(rows)
+            ledger.states[order.client] = state
+        yield ledger
+
+    def evaluate(self, jobs: Sequence[Job], payloads: Mapping[int, bytes]) -> list[Score]:
+        """A score a job, in order."""
+        scores = []
+        for job in jobs:
+            sent = decode(payloads[job.payload])
+            head = sent.heads[job.head].matrix if job.own_head is None else job.own_head
+            examples = self.world.tasks[job.task].split(job.split)
+            batches = evaluation_batches(examples.lengths, self.world.experiment.training.eval_batch_size)
+            scores.append(evaluate(self.backbone, sent.adapter, head, Work(examples, batches)))
+        return scores

@@ -1,0 +1,1 @@
+"""Tasks and who holds them: sources -> examples -> seeded shards. No torch, no federation words."""

@@ -1,0 +1,35 @@
+"""What is said when the user's input is wrong: every problem at once, one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+ABSENT = object()  # "no value was given", which differs from a given None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One wrong input: the dotted key, what is wrong and what to do, and the value that was given."""
+
+    key: str
+    what: str
+    got: object = ABSENT
+
+    def line(self, file: str) -> str:
+        """`file: dotted.key: what is wrong (got value)`, without the parts that do not apply."""
+        got = "" if self.got is ABSENT else f" (got {self.got!r})"
+        return ": ".join(part for part in (file, self.key, self.what) if part) + got
+
+
+class InputError(Exception):
+    """The user's input is wrong; nothing was started. The command line prints it and exits with 2."""
+
+    def __init__(self, problems: Problem | Iterable[Problem], file: str = "") -> None:
+        self.problems = [problems] if isinstance(problems, Problem) else list(problems)
+        self.file = file
+        super().__init__("\n".join(self.lines()))
+
+    def lines(self, file: str = "") -> list[str]:
+        """The problems in order; `file` names the experiment where the raiser did not know it."""
+        return [problem.line(self.file or file) for problem in self.problems]

@@ -1,0 +1,48 @@
+"""From a run's cluster to a folder that `peft.PeftModel.from_pretrained` loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors.numpy import load_file
+
+from fltac.config import Experiment
+from fltac.errors import InputError, Problem
+from fltac.layers import load
+from fltac.records.store import RunDirectory
+
+
+def export_cluster(folder: str | Path, cluster: int, to: str | Path, head: str | None = None) -> str:
+    """Writes the cluster's adapter of the last round, with its head, as a PEFT directory; returns how to load it.
+
+    Raises InputError for an unknown cluster or head, or a folder in use.
+    """
+    from fltac.model.peft import write_peft
+
+    run = RunDirectory.open(folder)
+    experiment = load(run.experiment_file)
+    last, files = run.last_adapters()
+    if cluster not in files:
+        raise InputError(Problem("--cluster", f"is no cluster of round {last}; choose one of {sorted(files)}", cluster))
+    if Path(to).exists() and any(Path(to).iterdir()):
+        raise InputError(Problem("--to", "is there already; name a new folder", str(to)))
+    tensors = load_file(files[cluster])
+    heads = {name.removeprefix("head."): value for name, value in tensors.items() if name.startswith("head.")}
+    if not heads:
+        raise InputError(Problem("--cluster", "has no head: this run keeps its heads at the clients", cluster))
+    if (head is None and len(heads) > 1) or (head is not None and head not in heads):
+        raise InputError(Problem("--head", f"choose one of the cluster's heads: {', '.join(sorted(heads))}", head))
+    matrix = heads[head or next(iter(heads))]
+    factors = {name: value for name, value in tensors.items() if not name.startswith("head.")}
+    source = write_peft(experiment.model, experiment.adapter, experiment.seed, factors, matrix, Path(to))
+    return _recipe(experiment, source, len(matrix), to)
+
+
+def _recipe(experiment: Experiment, source: str, classes: int, to: str | Path) -> str:
+    layers = experiment.model.num_hidden_layers
+    cut = "" if layers is None else f", num_hidden_layers={layers}"
+    return (
+        f"adapter in {to}; load it with\n"
+        f'  base = AutoModelForSequenceClassification.from_pretrained("{source}", num_labels={classes}{cut})\n'
+        f'  model = PeftModel.from_pretrained(base, "{to}")'
+    )

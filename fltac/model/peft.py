@@ -1,0 +1,58 @@
+"""An adapter and head in PEFT's own format, written by PEFT itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fltac.config import Adapter, Model
+from fltac.model.backbone import load_base, locate, quiet
+from fltac.model.kinds import KINDS
+
+
+def write_peft(
+    model: Model, adapter: Adapter, seed: int, factors: Mapping[str, np.ndarray], head: np.ndarray, to: Path
+) -> str:
+    """Writes `factors` (`<layer>.lora_A` (r, d_in), `<layer>.lora_B` (d_out, r)) and `head` (classes, width + 1).
+
+    Weights of the base that were in no checkpoint go along, since everybody else would draw others. Returns the base's
+    folder or hub id.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    path, revision = locate(model)
+    base = load_base(model, seed)
+    layers = sorted({name.rsplit(".", 1)[0] for name in factors})
+    changes = {} if model.num_hidden_layers is None else {"num_hidden_layers": model.num_hidden_layers}
+    with quiet():
+        whole = (
+            KINDS[model.kind]
+            .auto_model()
+            .from_pretrained(
+                path, revision=revision, num_labels=len(head), dtype=getattr(torch, model.dtype), **changes
+            )
+        )
+    own = {name: torch.from_numpy(base.weights[name].copy()) for name in base.fresh}
+    own |= {f"{base.head}.weight": torch.tensor(head[:, :-1]), f"{base.head}.bias": torch.tensor(head[:, -1])}
+    with torch.no_grad():
+        for name, value in own.items():
+            parameter = whole.get_parameter(name)
+            parameter.copy_(value.view(torch.bfloat16) if value.dtype == torch.uint16 else value)
+    config = LoraConfig(
+        task_type="SEQ_CLS",
+        r=adapter.rank,
+        lora_alpha=adapter.scaling * adapter.rank,
+        target_modules=layers,
+        modules_to_save=sorted({name.rsplit(".", 1)[0] for name in own}),
+    )
+    wrapped = get_peft_model(whole, config)
+    with torch.no_grad():
+        for layer in layers:
+            module = wrapped.base_model.model.get_submodule(layer)
+            module.lora_A["default"].weight.copy_(torch.tensor(factors[f"{layer}.lora_A"]))
+            module.lora_B["default"].weight.copy_(torch.tensor(factors[f"{layer}.lora_B"]))
+    wrapped.save_pretrained(str(to))
+    return path

@@ -1,0 +1,98 @@
+"""Train an adapter and its heads on batches, judge them on batches. Knows no client, round or server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from fltac.model.adapters import read_adapter, write_adapter
+from fltac.model.backbone import Backbone
+from fltac.model.kinds import Encoded
+
+
+class Trained(NamedTuple):
+    adapter: np.ndarray  # (p,) float32
+    heads: list[np.ndarray]  # (classes, width + 1) each
+    loss: float  # mean over the steps
+
+
+class Score(NamedTuple):
+    """What an adapter and head do on a set of examples."""
+
+    correct: int
+    num_examples: int
+    loss: float  # summed over the examples
+
+
+class Work(NamedTuple):
+    """Examples of one task and the batches to take of them, one a step."""
+
+    examples: Encoded
+    batches: Sequence[np.ndarray]
+
+
+def train(
+    backbone: Backbone, adapter: np.ndarray, heads: Sequence[np.ndarray], works: Sequence[Work], rate: float, seed: int
+) -> Trained:
+    """One adapter and a head for each work, by AdamW at a constant rate without weight decay; works take turns.
+
+    The base stays frozen and in eval mode; the optimiser is fresh. `seed` feeds LoRA dropout alone.
+    Raises FloatingPointError where the loss is no longer finite. Source of the optimiser: arXiv 1711.05101.
+    """
+    write_adapter(backbone.loras, backbone.spec, adapter)
+    layers = [_head(backbone, matrix) for matrix in heads]
+    parameters = backbone.parameters + [part for layer in layers for part in layer.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0, foreach=True)
+    losses = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for step in range(max(len(work.batches) for work in works)):
+            for layer, work in zip(layers, works, strict=True):
+                batch = backbone.kind.collate(work.examples, work.batches[step], backbone.device)
+                loss = nn.functional.cross_entropy(layer(_features(backbone, batch.inputs)), batch.labels)
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                losses.append(loss.detach())
+    loss_mean = float(torch.stack(losses).mean())
+    if not np.isfinite(loss_mean):
+        raise FloatingPointError(f"the training loss is {loss_mean}; lower training.learning_rate (it is {rate:g})")
+    return Trained(read_adapter(backbone.loras), [_matrix(layer) for layer in layers], loss_mean)
+
+
+@torch.no_grad()
+def evaluate(backbone: Backbone, adapter: np.ndarray, head: np.ndarray, work: Work) -> Score:
+    """Right answers and summed loss of one adapter and head over all batches of a set."""
+    write_adapter(backbone.loras, backbone.spec, adapter)
+    layer = _head(backbone, head)
+    correct, loss = 0, 0.0
+    for rows in work.batches:
+        batch = backbone.kind.collate(work.examples, rows, backbone.device)
+        logits = layer(_features(backbone, batch.inputs))
+        correct += int((logits.argmax(-1) == batch.labels).sum())
+        loss += float(nn.functional.cross_entropy(logits, batch.labels, reduction="sum"))
+    return Score(correct, sum(map(len, work.batches)), loss)
+
+
+def _features(backbone: Backbone, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """(b, width): with its head taken off, the model's logits are what goes into the head."""
+    features: torch.Tensor = backbone.module(**inputs).logits
+    return features.float()
+
+
+def _head(backbone: Backbone, matrix: np.ndarray) -> nn.Linear:
+    classes, columns = matrix.shape
+    layer = nn.Linear(columns - 1, classes, device=backbone.device)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor(matrix[:, :-1]))
+        layer.bias.copy_(torch.tensor(matrix[:, -1]))
+    return layer
+
+
+def _matrix(layer: nn.Linear) -> np.ndarray:
+    matrix = torch.cat([layer.weight, layer.bias[:, None]], dim=1)
+    return np.asarray(matrix.detach().cpu().numpy())

@@ -1,0 +1,1 @@
+"""The run directory: one record, many readers."""

@@ -1,0 +1,123 @@
+"""One finished round as rows: the schemas of the three tables and the line of `rounds.jsonl`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import pyarrow as pa
+
+from fltac.records.scoring import agreement
+
+Key = tuple[int, int]  # (client, slot)
+Rows = list[dict[str, Any]]
+
+UPDATES = pa.schema(
+    [
+        ("round", pa.int32()),
+        ("client", pa.int32()),
+        ("slot", pa.int32()),
+        ("task", pa.string()),  # null where one adapter serves all tasks of the client
+        ("cluster", pa.int32()),
+        ("is_noise", pa.bool_()),  # before the noise policy
+        ("bytes_up", pa.int64()),
+        ("bytes_up_heads", pa.int64()),  # of bytes_up
+        ("bytes_down", pa.int64()),
+        ("bytes_down_heads", pa.int64()),
+        ("num_examples", pa.int64()),
+        ("train_loss", pa.float64()),
+        ("seconds_train", pa.float64()),
+        ("norm", pa.float64()),  # Euclidean, of the flat adapter
+        ("x", pa.float64()),  # place among the round's adapters: two principal components of the similarity's points
+        ("y", pa.float64()),
+    ]
+)
+EVALUATIONS = pa.schema(
+    [
+        ("round", pa.int32()),  # 0: untuned
+        ("task", pa.string()),
+        ("cluster", pa.int32()),  # null: the weighted mean of all holders
+        ("split", pa.string()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+        ("num_examples", pa.int64()),
+    ]
+)
+CLUSTERS = pa.schema(
+    [
+        ("round", pa.int32()),
+        ("cluster", pa.int32()),
+        ("size", pa.int32()),  # slots, those not drawn this round too
+        ("persistence", pa.float64()),  # null where the clusterer has none
+        ("event", pa.string()),
+        ("aggregation_error", pa.float64()),  # ||avg(B)avg(A) - avg(BA)|| / ||avg(BA)||; null: nobody was drawn
+        ("spread", pa.float64()),  # mean distance to the centroid
+    ]
+)
+TABLES = {"updates": UPDATES, "evaluations": EVALUATIONS, "clusters": CLUSTERS}
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """What a round leaves behind: its line and the rows of the three tables."""
+
+    round: int
+    line: dict[str, Any]
+    tables: Mapping[str, Rows]
+
+
+def round_record(
+    round: int,
+    sent: Rows,
+    step: Mapping[str, Any],
+    evaluations: Rows,
+    truths: Mapping[Key, str],
+    clock: Sequence[float],
+) -> RoundRecord:
+    """Joins what workers (`sent`), server (`step`) and judges say of a round; `clock` has its four moments.
+
+    Clustering is scored on every slot the server has heard of, after the noise policy.
+    """
+    found = {(row["client"], row["slot"]): row for row in step["updates"]}
+    updates = [{"round": round, **row, **found[row["client"], row["slot"]]} for row in sent]
+    labels = step["labels"]
+    keys = [key for key in sorted(labels) if key in truths]
+    score = agreement([labels[key] for key in keys], [truths[key] for key in keys])
+    accuracy = accuracies(evaluations, "test")
+    train_clock, server_clock, evaluation_clock = (end - start for start, end in pairwise(clock))
+    line = {
+        "round": round,
+        "accuracy": accuracy,
+        "accuracy_mean": sum(accuracy.values()) / len(accuracy),
+        "accuracy_validation": accuracies(evaluations, "validation"),
+        "train_loss": sum(row["train_loss"] for row in sent) / len(sent),
+        "clients": len({row["client"] for row in sent}),
+        "updates": len(sent),
+        **{
+            name: sum(row[name] for row in sent)
+            for name in ("bytes_up", "bytes_up_heads", "bytes_down", "bytes_down_heads")
+        },
+        "clusters": len(set(labels.values())),
+        "noise": step["noise"],
+        **score._asdict(),
+        "seconds": clock[-1] - clock[0],
+        "seconds_training": train_clock,
+        "seconds_server": server_clock,
+        "seconds_cluster": step["seconds_cluster"],
+        "seconds_merge": step["seconds_merge"],
+        "seconds_evaluation": evaluation_clock,
+    }
+    clusters = [{"round": round, **row} for row in step["clusters"]]
+    judged = [{"round": round, **row} for row in evaluations]
+    return RoundRecord(round, line, {"updates": updates, "evaluations": judged, "clusters": clusters})
+
+
+def accuracies(evaluations: Rows, split: str, metric: str = "accuracy") -> dict[str, float]:
+    """Task -> the weighted mean of its holders on a split."""
+    return {
+        row["task"]: row["value"]
+        for row in evaluations
+        if row["cluster"] is None and row["split"] == split and row["metric"] == metric
+    }

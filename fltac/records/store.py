@@ -1,0 +1,194 @@
+"""The run directory on disk. A round is finished when its checkpoint is renamed into place."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from fltac.errors import InputError, Problem
+from fltac.records.rounds import TABLES, RoundRecord, Rows
+
+States = Mapping[int, Mapping[int, np.ndarray]]  # client -> slot -> what it keeps to itself
+
+
+class Checkpoint(NamedTuple):
+    """Where a run stands: the last finished round (0: none), the server's files, the clients' private states."""
+
+    round: int
+    files: dict[str, bytes]
+    states: dict[int, Mapping[int, np.ndarray]]
+
+
+class RunDirectory:
+    """One run's folder; the contract of its files is in docs/run-directory.md."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def require_new(self) -> None:
+        """Raises InputError where something lies in the way of a new run."""
+        if self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
+            what = "is there already; name a new folder, or continue the run with fltac resume"
+            raise InputError(Problem("--out", what, str(self.path)), "command line")
+
+    def create(self, experiment: str, provenance: Mapping[str, Any]) -> None:
+        """Makes the folder, with the experiment (JSON) and where it comes from."""
+        self.require_new()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            what = f"cannot be made: {error.strerror}; name another folder"
+            raise InputError(Problem("--out", what, str(self.path)), "command line") from None
+        _write(self.path / "experiment.json", experiment.encode())
+        self.write_provenance(provenance)
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunDirectory:
+        """A folder that a run left. Raises InputError where there is none."""
+        run = cls(path)
+        if not (run.path / "experiment.json").is_file():
+            raise InputError(Problem("", "is no run directory (it has no experiment.json)"), str(path))
+        return run
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    def write_provenance(self, provenance: Mapping[str, Any]) -> None:
+        _write(self.path / "provenance.json", _json(provenance, indent=2))
+
+    def write_bars(self, evaluations: Rows) -> None:
+        """What v0 does on every task, as round 0 of the evaluations."""
+        self._write_table("evaluations", 0, [{"round": 0, **row} for row in evaluations])
+
+    def finish_round(self, record: RoundRecord, server: Mapping[str, bytes], states: States) -> None:
+        """Tables and adapters first, then the checkpoint that makes the round count, then its line."""
+        for name, rows in record.tables.items():
+            self._write_table(name, record.round, rows)
+        folder = _round_name(record.round)
+        clusters = {name: content for name, content in server.items() if name.startswith("cluster-")}
+        _write_folder(self.path / "adapters" / folder, clusters)
+        private = {f"{client}/{slot}": matrix for client, kept in states.items() for slot, matrix in kept.items()}
+        lines = b"".join(map(_json, [*self.lines(), record.line]))
+        checkpoint = {"rounds.jsonl": lines, "clients.bin": save_tensors(private), **server}
+        _write_folder(self.path / "checkpoint" / folder, checkpoint)
+        with (self.path / "rounds.jsonl").open("ab") as appended:
+            appended.write(_json(record.line))
+            appended.flush()
+            os.fsync(appended.fileno())
+        for old in self._checkpoints()[:-1]:
+            shutil.rmtree(old)
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        _write(self.path / "summary.json", _json(summary, indent=2))
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    @property
+    def experiment_file(self) -> Path:
+        return self.path / "experiment.json"
+
+    def provenance(self) -> dict[str, Any]:
+        return dict(json.loads((self.path / "provenance.json").read_text()))
+
+    def summary(self) -> dict[str, Any] | None:
+        """The results, or None while the run is not finished."""
+        file = self.path / "summary.json"
+        return dict(json.loads(file.read_text())) if file.is_file() else None
+
+    def lines(self) -> list[dict[str, Any]]:
+        """One entry a finished round; a line without its end was torn by a crash, or is just being written."""
+        file = self.path / "rounds.jsonl"
+        return [json.loads(line) for line in file.read_text().split("\n")[:-1]] if file.is_file() else []
+
+    def table(self, name: str) -> pa.Table:
+        """`updates`, `evaluations` or `clusters` of all rounds."""
+        files = sorted((self.path / f"{name}.parquet").glob("round-*.parquet"))
+        return pa.concat_tables([pq.read_table(file) for file in files]) if files else TABLES[name].empty_table()
+
+    def has_bars(self) -> bool:
+        return (self.path / "evaluations.parquet" / f"{_round_name(0)}.parquet").is_file()
+
+    def last_adapters(self) -> tuple[int, dict[int, Path]]:
+        """The last finished round and the file of each of its clusters. Raises InputError before the first."""
+        finished = self._checkpoints()
+        if not finished:
+            raise InputError(
+                Problem("", "has no finished round yet; wait, or continue it with fltac resume"), str(self.path)
+            )
+        files = (self.path / "adapters" / finished[-1].name).glob("cluster-*.safetensors")
+        return int(finished[-1].name.removeprefix("round-")), {int(f.stem.removeprefix("cluster-")): f for f in files}
+
+    def checkpoint(self) -> Checkpoint:
+        """The last finished round, after the traces of an unfinished one are cut and a missing line is restored."""
+        finished = self._checkpoints()
+        if not finished:
+            self._cut(0, [])
+            return Checkpoint(0, {}, {})
+        files = {file.name: file.read_bytes() for file in finished[-1].iterdir()}
+        lines = [json.loads(line) for line in files.pop("rounds.jsonl").splitlines()]
+        states: dict[int, dict[int, np.ndarray]] = {}
+        for name, matrix in load_tensors(files.pop("clients.bin")).items():
+            client, slot = map(int, name.split("/"))
+            states.setdefault(client, {})[slot] = matrix
+        self._cut(lines[-1]["round"], lines)
+        return Checkpoint(lines[-1]["round"], files, dict(states))
+
+    def _cut(self, last: int, lines: Iterable[Mapping[str, Any]]) -> None:
+        kept = b"".join(map(_json, lines))
+        if (self.path / "rounds.jsonl").is_file() or kept:
+            _write(self.path / "rounds.jsonl", kept)
+        parts = [part for name in TABLES for part in (self.path / f"{name}.parquet").glob("round-*.parquet")]
+        for part in [*parts, *(self.path / "adapters").glob("round-*")]:
+            if int(part.stem.removeprefix("round-")) > last:
+                shutil.rmtree(part) if part.is_dir() else part.unlink()
+
+    def _checkpoints(self) -> list[Path]:
+        return sorted((self.path / "checkpoint").glob("round-*"))
+
+    def _write_table(self, name: str, round: int, rows: Rows) -> None:
+        folder = self.path / f"{name}.parquet"
+        folder.mkdir(exist_ok=True)
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(rows, schema=TABLES[name]), sink)
+        _write(folder / f"{_round_name(round)}.parquet", sink.getvalue().to_pybytes())
+
+
+def _round_name(round: int) -> str:
+    return f"round-{round:04d}"
+
+
+def _json(value: Mapping[str, Any], indent: int | None = None) -> bytes:
+    return (json.dumps(value, indent=indent) + "\n").encode()
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Whole or not at all: to a temporary name, synced, renamed."""
+    temporary = file.with_name(f".{file.name}.tmp")
+    with temporary.open("wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
+    temporary.replace(file)
+
+
+def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """A folder whole or not at all."""
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    for name, content in files.items():
+        _write(temporary / name, content)
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.rename(folder)
+    descriptor = os.open(folder.parent, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)

@@ -1,0 +1,54 @@
+"""The results of a finished run, from its records alone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fltac.records.rounds import accuracies
+from fltac.records.store import RunDirectory
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `summary.json` holds. Clustering figures are those of the last round, bytes those of all rounds."""
+
+    accuracy: dict[str, float]  # task -> weighted mean of its holders on test
+    accuracy_mean: float
+    accuracy_validation: dict[str, float]  # empty where no task sets validation aside
+    majority: dict[str, float]  # task -> always answering the most frequent class
+    untuned: dict[str, float]  # task -> v0
+    bytes_up: int
+    bytes_up_heads: int
+    bytes_down: int
+    bytes_down_heads: int
+    clusters: int
+    noise: int
+    ari: float | None
+    nmi: float | None
+    matched_accuracy: float | None
+    rounds: int
+    seconds: float
+    seconds_training: float
+    seconds_server: float
+    seconds_evaluation: float
+
+    def asdict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def summarise(run: RunDirectory) -> Summary:
+    """The summary of a run with at least one finished round."""
+    lines = run.lines()
+    last = lines[-1]
+    bars = [row for row in run.table("evaluations").to_pylist() if row["round"] == 0]
+    totals = ("bytes_up", "bytes_up_heads", "bytes_down", "bytes_down_heads")
+    clocks = ("seconds", "seconds_training", "seconds_server", "seconds_evaluation")
+    found = ("accuracy", "accuracy_mean", "accuracy_validation", "clusters", "noise", "ari", "nmi", "matched_accuracy")
+    return Summary(
+        majority=accuracies(bars, "test", "majority"),
+        untuned=accuracies(bars, "test"),
+        rounds=len(lines),
+        **{name: last[name] for name in found},
+        **{name: sum(line[name] for line in lines) for name in (*totals, *clocks)},
+    )

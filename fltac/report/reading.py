@@ -1,0 +1,137 @@
+"""Run directories as pandas frames, finished or not; rows of a round that is not finished yet do not count."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fltac.errors import InputError, Problem
+from fltac.records.store import RunDirectory
+from fltac.records.summary import Summary, summarise
+
+MEAN = "mean of tasks"  # no task can be called so
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as the report sees it; `label` tells it from the others on the page."""
+
+    label: str
+    # plain JSON and not `Experiment`: a run of another version of fltac, or from another machine, is still read
+    experiment: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    summary: Summary  # so far
+    finished: bool
+    rounds: pd.DataFrame  # a row a round: the lines of rounds.jsonl
+    updates: pd.DataFrame
+    evaluations: pd.DataFrame  # round 0: untuned
+    clusters: pd.DataFrame
+
+    @property
+    def tasks(self) -> list[str]:
+        """In the order of the experiment file."""
+        return [task["name"] for task in self.experiment["tasks"]]
+
+    @property
+    def true_clusters(self) -> int:
+        """How many clusters a perfect clustering has."""
+        return len({task["truth"] or task["name"] for task in self.experiment["tasks"]})
+
+
+def read_runs(paths: Sequence[str | Path]) -> list[Run]:
+    """The runs in these folders, a folder named twice read once.
+
+    Raises InputError listing every folder that is no run directory or has no finished round.
+    """
+    folders = {path.resolve(): path for path in map(Path, paths)}
+    problems = [problem for path in folders.values() if (problem := _problem(path))]
+    if not folders:
+        problems = [Problem("DIR", "is missing; name at least one run directory")]
+    if problems:
+        raise InputError(problems, "command line")
+    names = [real.name for real in folders]
+    return [_read(path, real.name if names.count(real.name) == 1 else str(path)) for real, path in folders.items()]
+
+
+def accuracy(run: Run) -> pd.DataFrame:
+    """Accuracy on test: a row a round (0: untuned), a column a task and one for their mean."""
+    rows = run.evaluations.query("cluster.isnull() and split == 'test' and metric == 'accuracy'")
+    table = rows.pivot(index="round", columns="task", values="value").reindex(columns=run.tasks)
+    return table.assign(**{MEAN: table.mean(axis=1)})
+
+
+def cumulative_bytes(run: Run) -> pd.DataFrame:
+    """Bytes on the wire since the start: a row a round (0: nothing yet), columns `up`, `down`, `total`."""
+    table = run.rounds.set_index("round")[["bytes_up", "bytes_down"]].cumsum()
+    table.loc[0] = 0
+    table.columns = pd.Index(["up", "down"])
+    return table.sort_index().assign(total=lambda sums: sums["up"] + sums["down"])
+
+
+def results(runs: Sequence[Run]) -> pd.DataFrame:
+    """A row a task and run, and one for the mean of the tasks; `difference` is accuracy above the majority class."""
+    rows: list[dict[Hashable, Any]] = []
+    for run in runs:
+        columns = {
+            "majority": pd.Series(run.summary.majority, dtype=float),
+            "untuned": pd.Series(run.summary.untuned, dtype=float),
+            "accuracy": pd.Series(run.summary.accuracy, dtype=float),
+        }
+        table = pd.DataFrame(columns).reindex(run.tasks)
+        table.loc[MEAN] = table.mean()
+        table["difference"] = table["accuracy"] - table["majority"]
+        rows += [{"task": task, "run": run.label, **row} for task, row in table.to_dict("index").items()]
+    return pd.DataFrame(rows)
+
+
+def differences(runs: Sequence[Run]) -> pd.DataFrame:
+    """The dotted keys in which the experiments differ: a row a key, a column a run, values as JSON."""
+    table = pd.DataFrame({run.label: _flat(run.experiment) for run in runs}).fillna("")
+    return table[table.nunique(axis=1) > 1]
+
+
+def all_tasks(runs: Sequence[Run]) -> list[str]:
+    """The tasks of all runs, each once, in the order of the experiment files."""
+    return list(dict.fromkeys(task for run in runs for task in run.tasks))
+
+
+def _problem(path: Path) -> Problem | None:
+    run = RunDirectory(path)
+    if not run.experiment_file.is_file():
+        what = "is no run directory (it has no experiment.json); name the folder that fltac run wrote"
+        return Problem("DIR", what, str(path))
+    if not run.lines():
+        return Problem("DIR", "has no finished round yet; wait for its first one, or run fltac resume", str(path))
+    return None
+
+
+def _read(path: Path, label: str) -> Run:
+    run = RunDirectory(path)
+    rounds = pd.DataFrame(run.lines())
+    last = int(rounds["round"].max())
+    tables = {name: run.table(name).to_pandas() for name in ("updates", "evaluations", "clusters")}
+    return Run(
+        label=label,
+        experiment=json.loads(run.experiment_file.read_text()),
+        provenance=run.provenance(),
+        summary=summarise(run),
+        finished=run.summary() is not None,
+        rounds=rounds,
+        **{name: table[table["round"] <= last] for name, table in tables.items()},
+    )
+
+
+def _flat(tree: Any, path: str = "") -> dict[str, str]:
+    """`{"adapter": {"rank": 4}}` as `{"adapter.rank": "4"}`; items of a list go by their name or number."""
+    if isinstance(tree, list) and tree and isinstance(tree[0], dict):
+        tree = {str(item.get("name", number)): item for number, item in enumerate(tree)}
+    if not isinstance(tree, dict):
+        return {path: json.dumps(tree)}
+    return {
+        key: leaf for name, branch in tree.items() for key, leaf in _flat(branch, f"{path}.{name}".strip(".")).items()
+    }

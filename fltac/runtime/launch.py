@@ -1,0 +1,168 @@
+"""The one way to run an experiment, whoever asks: command line, Python, sweep."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fltac.config import Experiment
+from fltac.errors import InputError, Problem
+from fltac.layers import load
+from fltac.records.rounds import RoundRecord
+from fltac.records.store import RunDirectory
+from fltac.records.summary import Summary, summarise
+
+if TYPE_CHECKING:  # torch takes seconds: it is imported beside the start of Ray, not before
+    from fltac.server.aggregator import Setup
+    from fltac.world import World
+
+Tell = Callable[[RoundRecord], None]
+Say = Callable[[str], None]
+PACKAGES = ("fltac", "torch", "transformers", "numpy", "scipy", "scikit-learn", "hdbscan", "pyarrow", "ray")
+
+
+def run(
+    experiment: Experiment,
+    out: str | Path | None = None,
+    runtime: str = "ray",
+    address: str | None = None,
+    tell: Tell = lambda record: None,
+    say: Say = lambda text: None,
+) -> Summary:
+    """Runs an experiment into a new run directory and returns its summary.
+
+    `runtime` is "ray" (the cluster at `address`, or RAY_ADDRESS, or one of its own) or "local" (in this process).
+    `tell` is called with every finished round, `say` with a line for people. Raises InputError before anything is
+    computed where the input is wrong.
+    """
+    folder = out_folder(experiment.name, out)
+    provenance = {"command": sys.argv, "directory": str(Path.cwd()), "runtime": runtime, "restarts": 0, **_machine()}
+    directory = RunDirectory(folder)
+    directory.require_new()
+    return _run(
+        experiment, directory, lambda: directory.create(experiment.dump(), provenance), runtime, address, tell, say
+    )
+
+
+def resume(
+    out: str | Path,
+    runtime: str | None = None,
+    address: str | None = None,
+    tell: Tell = lambda record: None,
+    say: Say = lambda text: None,
+) -> Summary:
+    """Continues a run from its last finished round, on the runtime it began on where none is named."""
+    directory = RunDirectory.open(out)
+    summary = directory.summary()
+    if summary is not None:
+        say(f"{out} is finished")
+        return Summary(**summary)
+    experiment = load(directory.experiment_file)
+    provenance = directory.provenance()
+
+    def again() -> None:
+        directory.write_provenance(provenance | {"restarts": provenance["restarts"] + 1})
+
+    return _run(experiment, directory, again, runtime or provenance["runtime"], address, tell, say)
+
+
+def out_folder(name: str, out: str | Path | None) -> Path:
+    """Where results go: `out`, or runs/<name>-<time>. Inside a Ray job relative folders lie under $FLTAC_RUNS, since
+    the job's own folder does not last."""
+    folder = Path(out) if out else Path(f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and not folder.is_absolute():
+        base = os.environ.get("FLTAC_RUNS", "")
+        if not Path(base).is_absolute():
+            what = "set it to an absolute folder that outlives the job, on storage that all nodes share"
+            raise InputError(Problem("FLTAC_RUNS", what, base or None), "environment")
+        return Path(base) / folder
+    return folder if out else Path("runs") / folder
+
+
+def _run(
+    experiment: Experiment,
+    directory: RunDirectory,
+    begin: Callable[[], Any],
+    runtime: str,
+    address: str | None,
+    tell: Tell,
+    say: Say,
+) -> Summary:
+    """`begin` touches the disk, so it is called once the input has proved right."""
+    if runtime == "local":
+        from fltac.runtime.local import LocalRuntime
+
+        world, setup = _prepare(experiment)
+        begin()
+        with LocalRuntime(world, setup) as local:
+            _federate(world, local, directory, tell)
+    else:
+        from fltac.runtime.cluster import Cluster, RayRuntime
+
+        with ThreadPoolExecutor(1) as beside:  # data and weights are read while Ray and its actors start
+            prepared = beside.submit(_prepare, experiment)
+            with Cluster(experiment, address) as cluster, RayRuntime(cluster) as remote:
+                world, setup = prepared.result()
+                begin()
+                if cluster.warning:
+                    say(f"warning: {cluster.warning}")
+                remote.load(world, setup)
+                _federate(world, remote, directory, tell)
+    summary = summarise(directory)
+    directory.write_summary(summary.asdict())
+    directory.write_provenance(directory.provenance() | {"finished": _now()})
+    return summary
+
+
+def _prepare(experiment: Experiment) -> tuple[World, Setup]:
+    from fltac.world import build, plan, server_setup
+
+    prepared = plan(experiment)
+    return build(prepared), server_setup(prepared)
+
+
+def _federate(world: World, runtime: Any, directory: RunDirectory, tell: Tell) -> None:
+    from fltac.federation import federate
+
+    federate(world, runtime, directory, tell)
+
+
+def _machine() -> dict[str, Any]:
+    installed = {name: metadata.version(name) for name in PACKAGES if _installed(name)}
+    return {
+        "started": _now(),
+        "finished": None,
+        "versions": {"python": platform.python_version(), **installed},
+        "machine": {"platform": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()},
+        "git_commit": _git_commit(),
+    }
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _git_commit() -> str | None:
+    """Of the folder the command was given in; None where it is no checkout."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def _now() -> str:
+    return datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")

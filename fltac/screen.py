@@ -1,0 +1,133 @@
+"""What a person sees in a terminal: the check, the rounds as they end, the result."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from fltac.records.rounds import RoundRecord
+from fltac.records.summary import Summary
+
+if TYPE_CHECKING:
+    from fltac.estimate import Estimate
+    from fltac.world import Plan
+
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """One plain line."""
+    console.print(text, markup=False)
+
+
+def size(count: float) -> str:
+    """Bytes as people read them, powers of 1000: `12.3 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+@contextmanager
+def rounds_shown(total: int, done: int = 0) -> Iterator[Any]:
+    """Yields what to call with each finished round: a progress bar in a terminal, plain lines elsewhere."""
+    began, sent = time.monotonic(), 0
+
+    def told(record: RoundRecord) -> str:
+        nonlocal sent
+        line = record.line
+        sent += line["bytes_up"] + line["bytes_down"]
+        return (
+            f"loss {line['train_loss']:.3f}  accuracy {line['accuracy_mean']:.3f}  clusters {line['clusters']}"
+            f"  noise {line['noise']}  ARI {number(line['ari'])}  {size(sent)}"
+        )
+
+    if not sys.stdout.isatty():
+
+        def plain(record: RoundRecord) -> None:
+            text = told(record)
+            passed = time.monotonic() - began
+            left = passed / (record.round - done) * (total - record.round)
+            say(f"round {record.round}/{total}  {text}  {passed:.0f} s, about {left:.0f} s left")
+
+        yield plain
+        return
+    columns = (TextColumn("round"), MofNCompleteColumn(), BarColumn(24), TextColumn("{task.description}"))
+    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+        bar = progress.add_task("starting", total=total, completed=done)
+        yield lambda record: progress.update(bar, completed=record.round, description=told(record))
+
+
+def result(summary: Summary) -> None:
+    """The final table, a row a task with its bars, then clustering, bytes and time."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("task", "majority", "untuned", "accuracy"):
+        table.add_column(name, justify="left" if name == "task" else "right")
+    for task in sorted(summary.accuracy):
+        bars = (summary.majority[task], summary.untuned[task], summary.accuracy[task])
+        table.add_row(task, *(f"{value:.3f}" for value in bars))
+    table.add_section()
+    table.add_row("mean", _mean(summary.majority), _mean(summary.untuned), f"{summary.accuracy_mean:.3f}")
+    console.print(table)
+    say(
+        f"clusters {summary.clusters} (noise {summary.noise})  ARI {number(summary.ari)}  NMI {number(summary.nmi)}"
+        f"  matched accuracy {number(summary.matched_accuracy)}"
+    )
+    say(
+        f"bytes up {size(summary.bytes_up)} (heads {size(summary.bytes_up_heads)}), down {size(summary.bytes_down)}"
+        f" (heads {size(summary.bytes_down_heads)}), {summary.rounds} rounds"
+    )
+    say(
+        f"{summary.seconds:.0f} s of rounds: training {summary.seconds_training:.0f},"
+        f" server {summary.seconds_server:.1f}, evaluation {summary.seconds_evaluation:.0f}"
+    )
+
+
+def _mean(values: Mapping[str, float]) -> str:
+    return f"{sum(values.values()) / len(values):.3f}"
+
+
+def checked(plan: Plan, origins: Mapping[str, str], guess: Estimate) -> None:
+    """The resolved experiment, the layer of each axis, tasks with their holders, and what it will take."""
+    experiment = plan.experiment
+    say(experiment.dump().rstrip())
+    axes = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("axis", "choice", "set by"):
+        axes.add_column(name)
+    for axis, origin in origins.items():
+        choice = getattr(experiment, axis)
+        axes.add_row(axis, getattr(choice, "type", None) or f"{choice.adapters}, heads {choice.heads}", origin)
+    console.print(axes)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("task", "classes", "train", "validation", "test", "majority", "clients"):
+        table.add_column(name, justify="left" if name == "task" else "right")
+    for task in plan.tasks:
+        holders = sum(shard.task == task.name for shard in plan.shards.values())
+        counts = (len(task.classes), len(task.train), len(task.validation), len(task.test))
+        table.add_row(task.name, *map(str, counts), f"{task.majority:.3f}", str(holders))
+    console.print(table)
+    one, rounds = experiment.resources.client, experiment.rounds
+    say(f"adapter: {plan.spec.size:,} numbers on {len(plan.spec.layers)} layers; base: {plan.base_size:,} parameters")
+    say(
+        f"bytes a round (estimate): up {size(guess.bytes_up)}, down {size(guess.bytes_down)}"
+        f" for {guess.slots} adapters; in {rounds} rounds {size(rounds * (guess.bytes_up + guess.bytes_down))}"
+    )
+    say(f"memory (estimate): base {size(guess.base_mb * 1e6)} a node, {size(guess.actor_mb * 1e6)} a client actor")
+    say(
+        f"Ray resources: client actors ({experiment.resources.actors}) of {one.num_cpus:g} CPUs"
+        f" and {one.num_gpus:g} GPUs, one aggregator of 0 CPUs"
+    )

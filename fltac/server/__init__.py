@@ -1,0 +1,1 @@
+"""What the server does with a round's updates: similarity -> clustering -> tracking -> merging. Blind to tasks."""

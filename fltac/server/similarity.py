@@ -1,0 +1,64 @@
+"""Updates as points whose Euclidean distance is their dissimilarity, so that any clusterer goes with any similarity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fltac.wire.messages import AdapterSpec
+
+
+def flat(adapters: np.ndarray, spec: AdapterSpec) -> np.ndarray:
+    """The flattened A and B themselves: (n, p) -> (n, p). Depends on the gauge (B R, R^-1 A), so on a shared start.
+
+    Source: arXiv 2404.15384, section 3.
+    """
+    return adapters
+
+
+def product(adapters: np.ndarray, spec: AdapterSpec) -> np.ndarray:
+    """Points with |x_i - x_j|^2 = 2 - 2 mean_l cos(B_i A_i, B_j A_j), the mean over layers l: (n, p) -> (n, n).
+
+    Gauge-free, since B A is. An adapter that changes nothing in a layer (B A = 0) is there orthogonal to all others.
+    """
+    kernel = np.zeros((len(adapters), len(adapters)))
+    for gram in layer_grams(adapters, spec):
+        norm = np.sqrt(np.clip(np.diag(gram), 0, None))
+        norm[norm == 0] = np.inf
+        kernel += gram / norm[:, None] / norm[None, :] / len(spec.layers)
+    np.fill_diagonal(kernel, 1.0)
+    return embed(kernel)
+
+
+def layer_grams(adapters: np.ndarray, spec: AdapterSpec) -> list[np.ndarray]:
+    """For each layer the (n, n) inner products <B_i A_i, B_j A_j> = sum((B_i^T B_j) * (A_i A_j^T)).
+
+    Costs r x r products a pair and never forms a d x d matrix.
+    """
+    grams = []
+    n, r = len(adapters), spec.rank
+    for a, b in spec.factors(adapters.astype(np.float64)):
+        rows_a = a.reshape(n * r, -1)
+        rows_b = b.transpose(0, 2, 1).reshape(n * r, -1)
+        pairs = (rows_a @ rows_a.T) * (rows_b @ rows_b.T)
+        grams.append(pairs.reshape(n, r, n, r).sum(axis=(1, 3)))
+    return grams
+
+
+def embed(kernel: np.ndarray) -> np.ndarray:
+    """Points (n, n) whose inner products are the kernel (n, n), largest axis first: U sqrt(max(lambda, 0))."""
+    values, vectors = np.linalg.eigh((kernel + kernel.T) / 2)
+    return np.asarray((vectors * np.sqrt(np.clip(values, 0, None)))[:, ::-1])
+
+
+def plane(points: np.ndarray) -> np.ndarray:
+    """The two principal components of the points, (n, d) -> (n, 2), for pictures; signs are fixed, not meaningful."""
+    centred = points.astype(np.float64) - points.mean(axis=0)
+    xy = embed(centred @ centred.T)[:, :2]
+    xy = np.pad(xy, ((0, 0), (0, 2 - xy.shape[1])))
+    lead = xy[np.abs(xy).argmax(axis=0), [0, 1]]
+    return np.asarray(xy * np.where(lead < 0, -1.0, 1.0))
+
+
+SIMILARITIES: dict[str, Callable[[np.ndarray, AdapterSpec], np.ndarray]] = {"flat": flat, "product": product}

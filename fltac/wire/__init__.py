@@ -1,0 +1,1 @@
+"""What travels between client and server, and how many bytes it takes."""

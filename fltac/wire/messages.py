@@ -1,0 +1,111 @@
+"""The two messages of the federation. Neither can name a task: the server is blind by type."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Layer(NamedTuple):
+    """One adapted matrix: W x + scale * B A x with A (r, d_in) and B (d_out, r)."""
+
+    name: str
+    d_out: int
+    d_in: int
+
+
+@dataclass(frozen=True)
+class AdapterSpec:
+    """The shape of every adapter of a run, agreed once; messages carry its 8-byte fingerprint.
+
+    A flat adapter is, layer after layer, A row by row and then B row by row: `sum(r * (d_in + d_out))` numbers.
+    """
+
+    layers: tuple[Layer, ...]
+    rank: int
+    scale: float
+
+    @cached_property
+    def size(self) -> int:
+        """Numbers in one adapter, p."""
+        return sum(self.rank * (layer.d_in + layer.d_out) for layer in self.layers)
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        text = json.dumps([self.layers, self.rank, self.scale])
+        return hashlib.blake2b(text.encode(), digest_size=8).digest()
+
+    def factors(self, flat: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Views (A, B) of each layer in a flat adapter (p,), or stacked ones (n, p): A (.., r, d_in), B (.., d_out, r).
+
+        Raises ValueError where the last axis is not `size` long.
+        """
+        if flat.shape[-1] != self.size:
+            raise ValueError(f"an adapter of this run has {self.size} numbers, not {flat.shape[-1]}")
+        views, at = [], 0
+        for layer in self.layers:
+            middle, end = at + self.rank * layer.d_in, at + self.rank * (layer.d_in + layer.d_out)
+            a = flat[..., at:middle].reshape(*flat.shape[:-1], self.rank, layer.d_in)
+            b = flat[..., middle:end].reshape(*flat.shape[:-1], layer.d_out, self.rank)
+            views.append((a, b))
+            at = end
+        return views
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A classifier's last layer: rows are classes, the last column is the bias; shape (classes, width + 1)."""
+
+    matrix: np.ndarray
+    num_examples: int = 0  # it was trained on in the round
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Head)
+            and self.num_examples == other.num_examples
+            and np.array_equal(self.matrix, other.matrix)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """Up: what a client learned for one of its slots in a round. No field says which task the slot holds."""
+
+    round: int
+    client: int
+    slot: int
+    spec: bytes
+    adapter: np.ndarray  # (p,) float32
+    heads: tuple[Head, ...]  # of the slot; of all the client's slots, in order, where one adapter is shared
+    num_examples: int
+    choice: int = -1  # the cluster a client picked itself, where the method lets it
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.client, self.slot
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Update) and _same(self, other)
+
+
+@dataclass(frozen=True, eq=False)
+class Broadcast:
+    """Down: what the server sends for a slot at the start of a round. Slots of one cluster get the same bytes."""
+
+    round: int
+    spec: bytes
+    adapter: np.ndarray  # (p,) float32
+    heads: tuple[Head, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Broadcast) and _same(self, other)
+
+
+def _same(one: Update | Broadcast, other: Update | Broadcast) -> bool:
+    plain = {name: value for name, value in vars(one).items() if name != "adapter"}
+    return plain == {name: getattr(other, name) for name in plain} and np.array_equal(one.adapter, other.adapter)

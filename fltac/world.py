@@ -1,0 +1,153 @@
+"""What a federation starts from: tasks, shards, base model and start, the same for every runtime."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fltac.config import Experiment
+from fltac.data.partition import Key, Shard, partition
+from fltac.data.tasks import Split, TaskData, load_tasks
+from fltac.errors import InputError
+from fltac.model.adapters import adapter_spec, start_adapter, start_head
+from fltac.model.backbone import Base, load_base, locate, skeleton
+from fltac.model.kinds import KINDS, Encoded
+from fltac.seeds import generator
+from fltac.server.aggregator import Setup, shape_name
+from fltac.wire.messages import AdapterSpec
+
+SPLITS = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is known before a weight is loaded: enough to check an experiment and to estimate it."""
+
+    experiment: Experiment
+    tasks: Sequence[TaskData]
+    shards: Mapping[Key, Shard]
+    spec: AdapterSpec
+    width: int  # numbers that go into a head
+    base_size: int  # parameters of the frozen base
+    layers: int  # of the base
+
+    @property
+    def classes(self) -> dict[str, int]:
+        return {task.name: len(task.classes) for task in self.tasks}
+
+
+@dataclass(frozen=True)
+class EncodedTask:
+    """A task as numbers: what workers need of it."""
+
+    classes: int
+    majority: float  # accuracy on test of always answering the most frequent class
+    train: Encoded
+    validation: Encoded
+    test: Encoded
+
+    def split(self, name: str) -> Encoded:
+        return self.validation if name == "validation" else self.test
+
+
+@dataclass(frozen=True)
+class World:
+    """The plan with weights and tokens. The workers share one, read-only; the server never sees it."""
+
+    experiment: Experiment
+    base: Base
+    tasks: Mapping[str, EncodedTask]
+    shards: Mapping[Key, Shard]
+    spec: AdapterSpec
+
+    def slots(self, client: int) -> list[int]:
+        """The slots a client has, in order."""
+        return [slot for owner, slot in self.shards if owner == client]
+
+    @property
+    def shared(self) -> bool:
+        """One adapter a client serves all its tasks: it sends one update, as slot 0."""
+        return self.experiment.exchange.adapters == "shared"
+
+    def draw_clients(self, round: int) -> list[int]:
+        """The clients of a round, sorted: a seeded `fraction` of those that hold data, one at least."""
+        holders = sorted({client for client, _ in self.shards})
+        count = max(1, math.floor(self.experiment.clients.fraction * len(holders) + 0.5))
+        drawn = generator(self.experiment.seed, "draw", round).permutation(holders)[:count]
+        return sorted(map(int, drawn))
+
+    def truths(self) -> dict[Key, str]:
+        """Slot of the wire -> true task, for scoring alone; empty where a shared adapter has no one task."""
+        truths = self.experiment.truths()
+        return {} if self.shared else {key: truths[shard.task] for key, shard in self.shards.items()}
+
+    def start_head(self, task: str) -> np.ndarray:
+        """v0's head for a task: equal for tasks of equal classes, and for all clients."""
+        return start_head(self.tasks[task].classes, self.base.width, self.experiment.seed)
+
+
+def plan(experiment: Experiment) -> Plan:
+    """Reads the tasks, draws the partition, finds the adapter's layers. Raises InputError with all that is wrong."""
+    problems = []
+    try:
+        tasks = load_tasks(experiment)
+        shards = partition(tasks, experiment.clients, experiment.seed)
+    except InputError as error:
+        problems += error.problems
+    try:
+        module, _, width, config = skeleton(experiment.model)
+        spec = adapter_spec(module, experiment.adapter)
+    except InputError as error:
+        problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return Plan(
+        experiment, tasks, shards, spec, width, sum(p.numel() for p in module.parameters()), config.num_hidden_layers
+    )
+
+
+def build(plan: Plan) -> World:
+    """Loads the base once and tokenises every task once."""
+    experiment = plan.experiment
+    base = load_base(experiment.model, experiment.seed)
+    kind, source, longest = KINDS[experiment.model.kind], locate(experiment.model), experiment.training.max_length
+
+    def encode(split: Split) -> Encoded:
+        return kind.encode(split.columns, split.labels, source, longest)
+
+    tasks = {
+        task.name: EncodedTask(
+            len(task.classes), task.majority, encode(task.train), encode(task.validation), encode(task.test)
+        )
+        for task in plan.tasks
+    }
+    return World(experiment, base, tasks, plan.shards, plan.spec)
+
+
+def server_setup(plan: Plan) -> Setup:
+    """What the server is told: shapes and seeds. Of tasks, nothing, but where the method is a bar that says so."""
+    experiment, columns = plan.experiment, plan.width + 1
+    truths = experiment.truths()
+    told: dict[Key, str] = {}
+    if experiment.clustering.type == "oracle":
+        told = {key: truths[shard.task] for key, shard in plan.shards.items()}
+    elif experiment.exchange.adapters == "shared":
+        told = {key: shard.task for key, shard in plan.shards.items()}
+    shapes = {task: shape_name(classes, columns) for task, classes in plan.classes.items()}
+    return Setup(
+        seed=experiment.seed,
+        spec=plan.spec,
+        start=start_adapter(plan.spec, experiment.seed),
+        start_heads={shapes[t]: start_head(n, plan.width, experiment.seed) for t, n in plan.classes.items()},
+        registry={key: shapes[shard.task] for key, shard in plan.shards.items()},
+        exchange=experiment.exchange,
+        similarity=experiment.similarity,
+        clustering=experiment.clustering,
+        merging=experiment.merging,
+        down=experiment.wire.down,
+        number_of_tasks=len(set(truths.values())),
+        told=told,
+    )

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fltac.config import Adapter
+from fltac.errors import InputError
+from fltac.model.adapters import (
+    LoraLinear,
+    adapter_spec,
+    attach,
+    read_adapter,
+    start_adapter,
+    start_head,
+    write_adapter,
+)
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key, self.value = nn.Linear(6, 4), nn.Linear(6, 4), nn.Linear(6, 4)
+
+    def forward(self, x):
+        return self.query(x) + self.key(x) * self.value(x)
+
+
+def random_adapter(spec, seed=0):
+    return np.random.default_rng(seed).normal(size=spec.size).astype(np.float32)
+
+
+def test_layers_are_query_and_value_by_default():
+    spec = adapter_spec(Attention(), Adapter(rank=2))
+    assert [layer.name for layer in spec.layers] == ["query", "value"]
+    assert spec.size == 2 * 2 * (6 + 4)
+
+
+def test_targets_can_be_named_and_are_refused_where_unknown():
+    assert [layer.name for layer in adapter_spec(Attention(), Adapter(targets=("key",))).layers] == ["key"]
+    with pytest.raises(InputError, match=r"adapter.targets: name linear layers of this model: key, query, value"):
+        adapter_spec(Attention(), Adapter(targets=("q_proj",)))
+
+
+def test_an_adapter_comes_out_as_it_went_in():
+    module = Attention()
+    spec = adapter_spec(module, Adapter(rank=3))
+    loras = attach(module, spec, 0.0)
+    flat = random_adapter(spec)
+    write_adapter(loras, spec, flat)
+    assert np.array_equal(read_adapter(loras), flat)
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_an_adapter_of_another_size_is_refused_and_nothing_is_loaded(change):
+    module = Attention()
+    spec = adapter_spec(module, Adapter(rank=3))
+    loras = attach(module, spec, 0.0)
+    before = random_adapter(spec)
+    write_adapter(loras, spec, before)
+    with pytest.raises(ValueError, match="has 60 numbers"):
+        write_adapter(loras, spec, np.zeros(spec.size + change, np.float32))
+    assert np.array_equal(read_adapter(loras), before)
+
+
+def test_the_layer_computes_what_the_formula_says():
+    lora = LoraLinear(nn.Linear(5, 3), rank=2, scale=1.5, dropout=0.0)
+    with torch.no_grad():
+        lora.a.normal_()
+        lora.b.normal_()
+    x = torch.randn(4, 5)
+    expected = x @ (lora.base.weight + 1.5 * lora.b @ lora.a).T + lora.base.bias
+    torch.testing.assert_close(lora(x), expected)
+
+
+def test_dropout_acts_in_training_alone():
+    lora = LoraLinear(nn.Linear(50, 3), rank=2, scale=1.0, dropout=0.5)
+    with torch.no_grad():
+        lora.b.fill_(1.0)
+        lora.a.fill_(1.0)
+    x = torch.ones(1, 50)
+    with torch.no_grad():
+        assert torch.equal(lora(x), lora(x))
+    assert not torch.equal(lora(x), lora(x))
+
+
+def test_start_is_shared_by_all_and_changes_nothing():
+    spec = adapter_spec(Attention(), Adapter(rank=2))
+    one, again, other = start_adapter(spec, 0), start_adapter(spec, 0), start_adapter(spec, 1)
+    assert np.array_equal(one, again)
+    assert not np.array_equal(one, other)
+    for a, b in spec.factors(one):
+        assert not b.any()
+        assert np.abs(a).max() <= 1 / np.sqrt(6)
+        assert a.any()
+
+
+def test_heads_start_alike_where_their_shapes_do():
+    assert np.array_equal(start_head(3, 8, 0), start_head(3, 8, 0))
+    assert not start_head(3, 8, 0)[:, -1].any()
+    assert start_head(2, 8, 0).shape == (2, 9)

@@ -1,0 +1,58 @@
+"""A round of two clients: client 0 holds two tasks, client 1 one; the server found two clusters."""
+
+import pytest
+
+from fltac.records.rounds import round_record
+
+TRUTHS = {(0, 0): "news", (0, 1): "tweets", (1, 0): "news", (2, 0): "tweets"}
+
+
+def _sent(client, slot, task, loss):
+    wire = {"bytes_up": 100, "bytes_up_heads": 10, "bytes_down": 90, "bytes_down_heads": 9}
+    work = {"num_examples": 8, "train_loss": loss, "seconds_train": 0.5}
+    return {"client": client, "slot": slot, "task": task, **wire, **work}
+
+
+def _found(client, slot, cluster):
+    return {
+        **{"client": client, "slot": slot, "cluster": cluster, "is_noise": False},
+        **{"norm": 1.0, "x": 0.0, "y": 0.0},
+    }
+
+
+def _judged(task, cluster, split, metric, value):
+    return {"task": task, "cluster": cluster, "split": split, "metric": metric, "value": value, "num_examples": 20}
+
+
+def _record(round=1, accuracy=0.5, labels=None, truths=TRUTHS):
+    clusters = [
+        {"cluster": 0, "size": 2, "event": "born", "persistence": 0.3, "spread": 1.0, "aggregation_error": 0.1},
+        {"cluster": 1, "size": 2, "event": "born", "persistence": None, "spread": 1.0, "aggregation_error": None},
+    ]
+    step = {
+        "updates": [_found(0, 0, 0), _found(0, 1, 1), _found(1, 0, 0)],
+        "clusters": clusters,
+        "labels": labels or {(0, 0): 0, (0, 1): 1, (1, 0): 0, (2, 0): 1},
+        **{"noise": 1, "seconds_cluster": 0.25, "seconds_merge": 0.125},
+    }
+    evaluations = [
+        _judged("news", None, "test", "accuracy", accuracy),
+        _judged("news", 0, "test", "accuracy", 0.99),
+        _judged("news", None, "test", "loss", 3.0),
+        _judged("news", None, "validation", "accuracy", 0.25),
+        _judged("tweets", None, "test", "accuracy", 1.0),
+    ]
+    sent = [_sent(0, 0, "news", 1.0), _sent(0, 1, "tweets", 2.0), _sent(1, 0, "news", 6.0)]
+    return round_record(round, sent, step, evaluations, truths, [10.0, 14.0, 15.0, 17.0])
+
+
+@pytest.fixture(scope="session")
+def record():
+    """Makes the record of a round."""
+    return _record
+
+
+@pytest.fixture(scope="session")
+def judged():
+    """Makes a row of evaluations."""
+    return _judged

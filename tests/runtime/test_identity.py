@@ -1,0 +1,61 @@
+"""Local and Ray runs, on any number of actors, leave the same records, clocks apart."""
+
+import json
+
+import pytest
+
+import fltac
+from fltac.records.store import RunDirectory
+
+
+def records(folder):
+    """All that a run found out, without clocks: lines, tables, adapters byte for byte, summary."""
+
+    def timeless(values):
+        return {name: value for name, value in values.items() if not name.startswith(("seconds", "memory"))}
+
+    run = RunDirectory(folder)
+    tables = {name: [timeless(row) for row in run.table(name).to_pylist()] for name in ("updates", "evaluations", "clusters")}
+    adapters = {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.glob("adapters/*/*"))}
+    return [timeless(line) for line in run.lines()], tables, adapters, timeless(run.summary()), experiment_of(folder)
+
+
+def experiment_of(folder):
+    experiment = json.loads((folder / "experiment.json").read_text())
+    experiment["resources"]["actors"] = None  # what may differ
+    return experiment
+
+
+def run(file, out, *overrides, **where):
+    fltac.run(fltac.load(file, overrides), out=out, **where)
+    return records(out)
+
+
+METHODS = {
+    "fltac": [],
+    "fedit": ["method=fedit"],
+    "local heads, half the clients": ["exchange.heads=local", "clients.fraction=0.5", "similarity.type=product"],
+}
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("overrides", METHODS.values(), ids=METHODS.keys())
+def test_one_two_and_three_actors_do_what_one_process_does(tiny_file, tmp_path, ray_address, overrides):
+    local = run(tiny_file, tmp_path / "local", *overrides, runtime="local")
+    lines, tables, adapters, _, _ = local
+    assert len(lines) == 2
+    assert tables["updates"]
+    assert adapters
+    for actors in (1, 2, 3):
+        out = tmp_path / f"ray-{actors}"
+        assert run(tiny_file, out, *overrides, f"resources.actors={actors}", address=ray_address) == local
+
+
+def test_the_same_run_twice_is_the_same(tiny_file, tmp_path):
+    assert run(tiny_file, tmp_path / "a", runtime="local") == run(tiny_file, tmp_path / "b", runtime="local")
+
+
+def test_another_seed_is_another_run(tiny_file, tmp_path):
+    one = run(tiny_file, tmp_path / "a", "rounds=1", runtime="local")
+    assert one != run(tiny_file, tmp_path / "b", "rounds=1", "seed=1", runtime="local")

@@ -1,0 +1,339 @@
+"""The server's step: what may not matter does not, and what it sends is what it should."""
+
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fltac.config import Each, Exchange, Flat, Hdbscan, Kmeans, Mean, Oracle, Product, Single
+from fltac.server.aggregator import Aggregator, Setup
+from fltac.wire.codecs import WireError, decode, encode
+from fltac.wire.messages import AdapterSpec, Broadcast, Head, Layer, Update
+
+SPEC = AdapterSpec((Layer("query", 6, 5), Layer("value", 4, 5)), rank=2, scale=2.0)
+# five clients with two slots: the true tasks, which the server never sees, alternate where they lie
+TASKS = {(client, slot): ("apples", "pears")[(client + slot) % 2] for client in range(5) for slot in range(2)}
+CLASSES = {"apples": 2, "pears": 3}
+WIDTH = 3
+KMEANS, SINGLE, HDBSCAN = Kmeans(type="kmeans"), Single(type="single"), Hdbscan(type="hdbscan")
+
+
+def setup(tasks=TASKS, **changes) -> Setup:
+    draw = np.random.default_rng(7)
+    plain = Setup(
+        seed=0,
+        spec=SPEC,
+        start=draw.normal(size=SPEC.size).astype(np.float32),
+        start_heads={f"{n}x{WIDTH}": draw.normal(size=(n, WIDTH)).astype(np.float32) for n in CLASSES.values()},
+        registry={key: f"{CLASSES[task]}x{WIDTH}" for key, task in tasks.items()},
+        exchange=Exchange(),
+        similarity=Flat(type="flat"),
+        clustering=HDBSCAN,
+        merging=Mean(type="mean"),
+        down="float32",
+        number_of_tasks=len(CLASSES),
+    )
+    return replace(plain, **changes)
+
+
+def trained(setup, round=1, tasks=TASKS, heads=True) -> dict[tuple[int, int], Update]:
+    """Updates that lie about one far point a task; examples and heads differ from slot to slot."""
+    updates = {}
+    for number, (key, task) in enumerate(tasks.items()):
+        draw = np.random.default_rng([round, number])
+        centre = np.random.default_rng(sorted(CLASSES).index(task)).normal(size=SPEC.size) * 5
+        adapter = (setup.start + centre + draw.normal(size=SPEC.size) / 10).astype(np.float32)
+        matrix = draw.normal(size=(CLASSES[task], WIDTH)).astype(np.float32)
+        own = (Head(matrix, number + 1),) if heads else ()
+        updates[key] = Update(round, *key, SPEC.fingerprint, adapter, own, number + 1)
+    return updates
+
+
+def payloads(updates) -> list[bytes]:
+    return [encode(update, "float32") for update in updates]
+
+
+def run(setup, rounds=2, order=lambda sent: sent, **kwargs):
+    """The state's files and the report after some rounds, clocks left out."""
+    server = Aggregator(setup)
+    state = server.start()
+    for round in range(1, rounds + 1):
+        state, step = server.step(state, order(payloads(trained(setup, round, **kwargs).values())))
+    return server.dump(state), step._replace(seconds_cluster=0, seconds_merge=0)
+
+
+def groups(labels) -> set[frozenset]:
+    """Who is with whom, whatever the clusters are called."""
+    return {frozenset(key for key in labels if labels[key] == cluster) for cluster in labels.values()}
+
+
+TRUE_GROUPS = groups(TASKS)
+
+
+# -- what may not matter -----------------------------------------------------------------------------------
+
+
+@settings(max_examples=10)
+@given(st.permutations(range(len(TASKS))))
+def test_the_order_of_payloads_changes_no_bit(order):
+    assert run(setup(), order=lambda sent: [sent[i] for i in order]) == run(setup())
+
+
+@pytest.mark.parametrize("similarity", [Flat(type="flat"), Product(type="product")], ids=["flat", "product"])
+@pytest.mark.parametrize("clustering", [HDBSCAN, KMEANS], ids=["hdbscan", "kmeans"])
+@pytest.mark.parametrize("seed", range(3))
+def test_numbers_of_clients_and_slots_and_heads_change_no_clustering(similarity, clustering, seed):
+    names = dict(zip(TASKS, np.random.default_rng(seed).permutation(list(TASKS)).tolist(), strict=True))
+    renamed = {tuple(names[key]): task for key, task in TASKS.items()}
+    axes = {"similarity": similarity, "clustering": clustering}
+    _, step = run(setup(**axes))
+    _, other = run(setup(renamed, **axes), tasks=renamed)
+    _, headless = run(setup(**axes), heads=False)
+    assert groups({tuple(names[key]): cluster for key, cluster in step.labels.items()}) == groups(other.labels)
+    assert headless.labels == step.labels
+
+
+# -- clusters and what is merged in them -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("similarity", [Flat(type="flat"), Product(type="product")], ids=["flat", "product"])
+def test_two_tasks_are_found_untold_and_merged_inside_alone(similarity):
+    server = Aggregator(setup(similarity=similarity))
+    updates = trained(server.setup)
+    state, step = server.step(server.start(), payloads(updates.values()))
+    assert groups(step.labels) == TRUE_GROUPS
+    assert step.noise == 0
+    assert [(row["size"], row["event"]) for row in step.clusters] == [(5, "born"), (5, "born")]
+    post = server.post(state)
+    for group in TRUE_GROUPS:
+        mean = np.mean([updates[key].adapter for key in group], axis=0, dtype=np.float64)
+        head = np.mean([updates[key].heads[0].matrix for key in group], axis=0, dtype=np.float64)
+        for key in group:
+            sent = decode(post.payloads[post.addresses[key].payload])
+            np.testing.assert_allclose(sent.adapter, mean, rtol=1e-6)
+            np.testing.assert_allclose(sent.heads[0].matrix, head, rtol=1e-6, atol=1e-7)
+
+
+def test_heads_are_merged_among_equal_shapes_and_by_examples_where_asked():
+    server = Aggregator(setup(clustering=SINGLE, merging=Mean(type="mean", weights="examples")))
+    updates = trained(server.setup)
+    state, _ = server.step(server.start(), payloads(updates.values()))
+    (cluster,) = set(state.clusters) - {-1}
+    for classes, task in ((2, "apples"), (3, "pears")):
+        members = [updates[key] for key in TASKS if TASKS[key] == task]
+        total = sum(update.num_examples for update in members)
+        expected = sum(update.num_examples / total * update.heads[0].matrix.astype(float) for update in members)
+        np.testing.assert_allclose(state.clusters[cluster].heads[f"{classes}x{WIDTH}"], expected, atol=1e-6)
+
+
+def test_oracle_clusters_by_what_it_is_told_and_each_by_nothing():
+    _, told = run(setup(clustering=Oracle(type="oracle"), told=TASKS))
+    _, alone = run(setup(clustering=Each(type="each")))
+    assert groups(told.labels) == TRUE_GROUPS
+    assert len(groups(alone.labels)) == len(TASKS)
+
+
+def test_rows_tell_of_updates_and_clusters():
+    _, step = run(setup())
+    assert [(row["client"], row["slot"]) for row in step.updates] == sorted(TASKS)
+    first = trained(setup(), 2)[0, 0].adapter
+    assert step.updates[0]["norm"] == pytest.approx(np.linalg.norm(first.astype(float)), rel=1e-5)
+    assert all(row["cluster"] == step.labels[row["client"], row["slot"]] for row in step.updates)
+    for row in step.clusters:
+        assert row["event"] == "kept"
+        assert row["spread"] < 2  # of points some 40 apart
+        assert 0 < row["aggregation_error"] < 0.1
+
+
+def test_a_lone_stray_is_noise_and_keeps_its_own_adapter():
+    server = Aggregator(setup())
+    updates = trained(server.setup)
+    stray = updates[4, 1] = replace(updates[4, 1], adapter=updates[4, 1].adapter + 1000)
+    state, step = server.step(server.start(), payloads(updates.values()))
+    assert step.noise == 1
+    assert [row["is_noise"] for row in step.updates] == [False] * 9 + [True]
+    np.testing.assert_array_equal(state.clusters[step.labels[4, 1]].adapter, stray.adapter)
+
+
+def test_one_task_ends_as_one_cluster():
+    """Where there is no structure, none may be found (method.md, trap 4). Each round starts from what was sent."""
+    tasks = dict.fromkeys(TASKS, "apples")
+    server = Aggregator(setup(tasks))
+    state, draw = server.start(), np.random.default_rng(0)
+    for round in range(1, 5):
+        post = server.post(state)
+        updates = []
+        for key in tasks:
+            sent = decode(post.payloads[post.addresses[key].payload])
+            adapter = sent.adapter + 1 + draw.normal(size=SPEC.size) / 10
+            updates.append(Update(round, *key, SPEC.fingerprint, adapter.astype(np.float32), sent.heads, 1))
+        state, step = server.step(state, payloads(updates))
+    assert len(groups(step.labels)) == 1
+
+
+# -- those who are not drawn -------------------------------------------------------------------------------
+
+
+def test_absent_slots_are_clustered_and_sent_what_their_cluster_has_now():
+    server = Aggregator(setup())
+    state, first = server.step(server.start(), payloads(trained(server.setup).values()))
+    second = trained(server.setup, 2)
+    drawn = [key for key in TASKS if key[0] in (1, 2)]
+    state, step = server.step(state, payloads(second[key] for key in drawn))
+    assert step.labels == first.labels
+    assert [(row["client"], row["slot"]) for row in step.updates] == drawn
+    post = server.post(state)
+    for group in TRUE_GROUPS:
+        merged = np.mean([second[key].adapter for key in group if key in drawn], axis=0, dtype=np.float64)
+        assert len({post.addresses[key].payload for key in group}) == 1
+        absent = next(key for key in group if key not in drawn)
+        sent = decode(post.payloads[post.addresses[absent].payload])
+        np.testing.assert_allclose(sent.adapter, merged, rtol=1e-6)
+
+
+def test_a_cluster_of_absent_slots_alone_keeps_what_it_had():
+    server = Aggregator(setup())
+    state, first = server.step(server.start(), payloads(trained(server.setup).values()))
+    drawn = [key for key, task in TASKS.items() if task == "apples"]
+    later, step = server.step(state, payloads(trained(server.setup, 2)[key] for key in drawn))
+    kept = first.labels[next(key for key in TASKS if key not in drawn)]
+    assert step.labels == first.labels
+    assert later.clusters[kept] == state.clusters[kept]
+    assert [row["aggregation_error"] is None for row in step.clusters] == [
+        row["cluster"] == kept for row in step.clusters
+    ]
+
+
+def test_a_slot_never_drawn_is_sent_the_start():
+    server = Aggregator(setup())
+    updates = trained(server.setup)
+    never = updates.pop((0, 0))
+    state, _ = server.step(server.start(), payloads(updates.values()))
+    address = server.post(state).addresses[0, 0]
+    sent = decode(server.post(state).payloads[address.payload])
+    assert address.cluster == -1
+    np.testing.assert_array_equal(sent.adapter, server.setup.start)
+    np.testing.assert_array_equal(sent.heads[0].matrix, server.setup.start_heads[f"{len(never.heads[0].matrix)}x3"])
+
+
+# -- what is sent ------------------------------------------------------------------------------------------
+
+
+def test_the_first_post_is_the_start_for_all():
+    server = Aggregator(setup())
+    post = server.post(server.start())
+    assert len(post.payloads) == 2  # one a shape of head
+    for key, task in TASKS.items():
+        head = Head(server.setup.start_heads[f"{CLASSES[task]}x{WIDTH}"])
+        expected = Broadcast(1, SPEC.fingerprint, server.setup.start, (head,))
+        assert decode(post.payloads[post.addresses[key].payload]) == expected
+
+
+def test_slots_of_one_cluster_share_a_payload():
+    server = Aggregator(setup())
+    state, step = server.step(server.start(), payloads(trained(server.setup).values()))
+    post = server.post(state)
+    assert len(post.payloads) == 2
+    assert groups({key: address.payload for key, address in post.addresses.items()}) == TRUE_GROUPS
+    assert groups({key: address.same for key, address in post.addresses.items()}) == TRUE_GROUPS
+    assert {key: address.cluster for key, address in post.addresses.items()} == step.labels
+    assert {address.head for address in post.addresses.values()} == {0}
+
+
+def test_local_heads_never_come_down():
+    server = Aggregator(setup(exchange=Exchange(heads="local")))
+    state, _ = server.step(server.start(), payloads(trained(server.setup, heads=False).values()))
+    post = server.post(state)
+    assert {address.head for address in post.addresses.values()} == {-1}
+    assert all(decode(payload).heads == () for payload in post.payloads)
+
+
+def test_what_is_sent_is_rounded_to_the_wire():
+    server = Aggregator(setup(down="bfloat16"))
+    state, _ = server.step(server.start(), payloads(trained(server.setup).values()))
+    sent = decode(server.post(state).payloads[0])
+    exact = state.clusters[server.post(state).addresses[0, 0].cluster].adapter
+    np.testing.assert_allclose(sent.adapter, exact, rtol=2**-8)
+
+
+def test_a_shared_adapter_is_one_payload_a_client_with_a_head_a_slot():
+    server = Aggregator(setup(exchange=Exchange(adapters="shared"), clustering=SINGLE, told=TASKS))
+    alone = trained(server.setup)
+    updates = [
+        replace(alone[client, 0], heads=(*alone[client, 0].heads, *alone[client, 1].heads)) for client in range(5)
+    ]
+    state, step = server.step(server.start(), payloads(updates))
+    post = server.post(state)
+    assert len(step.updates) == 5
+    assert [post.addresses[key][:3] for key in sorted(TASKS)] == [(client, slot, 0) for client, slot in sorted(TASKS)]
+    mean = np.mean([update.adapter for update in updates], axis=0, dtype=np.float64)
+    for key, task in TASKS.items():
+        sent = decode(post.payloads[post.addresses[key].payload])
+        head = np.mean([alone[k].heads[0].matrix for k in TASKS if TASKS[k] == task], axis=0, dtype=np.float64)
+        np.testing.assert_allclose(sent.adapter, mean, rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(sent.heads[key[1]].matrix, head, atol=1e-6)
+
+
+# -- state, and what is refused ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("clustering", [HDBSCAN, KMEANS], ids=["hdbscan", "kmeans"])
+def test_a_loaded_state_takes_the_same_next_step(clustering):
+    server = Aggregator(setup(clustering=clustering))
+    state, _ = server.step(server.start(), payloads(trained(server.setup).values())[:7])
+    again = Aggregator(setup(clustering=clustering))
+    loaded = again.load(server.dump(state))
+    assert again.dump(loaded) == server.dump(state)
+    assert again.post(loaded) == server.post(state)
+    second = payloads(trained(server.setup, 2).values())[3:]
+    (one, step), (other, other_step) = server.step(state, second), again.step(loaded, second)
+    assert again.dump(other) == server.dump(one)
+    clocks = {"seconds_cluster": 0, "seconds_merge": 0}
+    assert other_step._replace(**clocks) == step._replace(**clocks)
+
+
+def test_the_state_of_another_experiment_is_refused():
+    server = Aggregator(setup())
+    other = Aggregator(setup(spec=replace(SPEC, scale=1.0)))
+    with pytest.raises(WireError, match="another shape"):
+        other.load(server.dump(server.start()))
+
+
+def test_step_leaves_its_state_alone():
+    server = Aggregator(setup())
+    state, _ = server.step(server.start(), payloads(trained(server.setup).values()))
+    before = server.dump(state)
+    server.step(state, payloads(trained(server.setup, 2).values()))
+    assert server.dump(state) == before
+
+
+GOOD = trained(setup())[0, 0]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        [encode(replace(GOOD, round=2), "float32")],
+        [encode(replace(GOOD, round=0), "float32")],
+        [encode(replace(GOOD, slot=2), "float32")],
+        [encode(replace(GOOD, client=5), "float32")],
+        [encode(replace(GOOD, spec=b"another!"), "float32")],
+        [encode(replace(GOOD, adapter=GOOD.adapter[:-1]), "float32")],
+        [encode(Broadcast(1, SPEC.fingerprint, GOOD.adapter, ()), "float32")],
+        [encode(GOOD, "float32")[:-1]],
+        [encode(GOOD, "float32")] * 2,
+    ],
+    ids=["later round", "earlier round", "slot", "client", "spec", "size", "broadcast", "truncated", "twice"],
+)
+def test_what_is_no_update_of_this_run_and_round_is_refused(bad):
+    server = Aggregator(setup())
+    with pytest.raises(WireError):
+        server.step(server.start(), bad)
+
+
+def test_the_server_is_told_no_task_but_openly():
+    assert not [task for task in CLASSES if task.encode() in pickle.dumps(setup())]
+    assert b"apples" in pickle.dumps(setup(told=TASKS))

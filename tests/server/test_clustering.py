@@ -1,0 +1,82 @@
+"""What each clusterer finds where the answer is known."""
+
+import numpy as np
+import pytest
+
+from fltac.config import Each, Hdbscan, Kmeans, Oracle, Single
+from fltac.server.clustering import CLUSTERERS, Hints
+
+HDBSCAN = Hdbscan(type="hdbscan")
+CONFIGS = [HDBSCAN, Kmeans(type="kmeans"), Single(type="single"), Each(type="each"), Oracle(type="oracle")]
+
+
+def groups(*sizes: int, seed: int = 0) -> tuple[np.ndarray, list[str]]:
+    """Well separated groups of points in 20 dimensions, and the name of each point's group."""
+    draw = np.random.default_rng(seed)
+    names = [f"group {index}" for index, size in enumerate(sizes) for _ in range(size)]
+    centres = 10 * draw.normal(size=(len(sizes), 20))
+    return np.repeat(centres, sizes, axis=0) + draw.normal(size=(len(names), 20)), names
+
+
+def found(config, points, names=(), seed=0):
+    hints = Hints(np.random.default_rng(seed), names, len(set(names)))
+    return CLUSTERERS[config.type](points, config, hints)
+
+
+def same_groups(labels, names) -> bool:
+    """The two groupings are one, up to how groups are called."""
+    pairs = set(zip(np.asarray(labels).tolist(), names, strict=True))
+    return len(pairs) == len({label for label, _ in pairs}) == len({name for _, name in pairs})
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.type)
+@pytest.mark.parametrize("count", [1, 2, 3, 9])
+def test_every_point_gets_a_label_and_the_same_again(config, count):
+    points, names = groups(count)
+    labels = found(config, points, names).labels
+    assert labels.shape == (count,)
+    assert labels.min() >= -1
+    np.testing.assert_array_equal(found(config, points, names).labels, labels)
+
+
+@pytest.mark.parametrize("config", [CONFIGS[0], CONFIGS[1], CONFIGS[4]], ids=lambda config: config.type)
+def test_separate_groups_are_found(config):
+    points, names = groups(4, 2, 7)
+    order = np.random.default_rng(1).permutation(len(points))
+    assert same_groups(found(config, points[order], [names[i] for i in order]).labels, [names[i] for i in order])
+
+
+def test_hdbscan_is_not_told_how_many_and_calls_a_stray_point_noise():
+    points, _ = groups(5, 5)
+    result = found(HDBSCAN, np.vstack([points, np.full(20, 1000.0)]))
+    assert result.labels[-1] == -1
+    assert set(result.labels[:-1]) == {0, 1} == set(result.persistence)
+
+
+@pytest.mark.parametrize(("smallest", "count"), [(2, 1), (2, 3), (3, 5)])
+def test_hdbscan_cannot_show_two_clusters_with_fewer_than_twice_the_smallest(smallest, count):
+    points, _ = groups(*[1] * count)
+    result = found(Hdbscan(type="hdbscan", min_cluster_size=smallest), points)
+    np.testing.assert_array_equal(result.labels, -1)
+
+
+def test_kmeans_makes_as_many_as_it_is_told():
+    points, _ = groups(3, 3, 3, 3)
+    assert len(set(found(Kmeans(type="kmeans", k=3), points).labels)) == 3
+
+
+def test_kmeans_makes_no_more_clusters_than_distinct_points():
+    points, _ = groups(1, 1)
+    labels = found(Kmeans(type="kmeans", k=5), np.repeat(points, 3, axis=0)).labels
+    assert same_groups(labels, "aaabbb")
+
+
+def test_single_and_each_are_the_two_extremes():
+    points, _ = groups(2, 2)
+    assert same_groups(found(Single(type="single"), points).labels, "aaaa")
+    assert same_groups(found(Each(type="each"), points).labels, "abcd")
+
+
+def test_oracle_groups_by_what_it_is_told():
+    points, _ = groups(4)
+    assert same_groups(found(Oracle(type="oracle"), points, ["b", "a", "b", "c"]).labels, "babc")
