@@ -38,11 +38,11 @@ Address = Annotated[str | None, typer.Option(help="Ray cluster; RAY_ADDRESS, or 
 @app.command()
 def check(file: File, overrides: Overrides = None) -> None:
     """Validate an experiment, print it resolved, estimate what it takes. Starts nothing."""
-    loaded = load_layers(file, overrides or ())
-    from fltac.estimate import estimate
-    from fltac.world import plan
-
     with _Named(file):
+        loaded = load_layers(file, overrides or ())
+        from fltac.estimate import estimate  # after the file: what is wrong in it is told without waiting for torch
+        from fltac.world import plan
+
         prepared = plan(loaded.experiment)
     screen.checked(prepared, loaded.origins, estimate(prepared))
 
@@ -56,7 +56,8 @@ def run(
     address: Address = None,
 ) -> None:
     """Run an experiment and print its result."""
-    experiment = load_layers(file, overrides or ()).experiment
+    with _Named(file):
+        experiment = load_layers(file, overrides or ()).experiment
     from fltac.runtime import launch
 
     folder = launch.out_folder(experiment.name, out)

@@ -165,7 +165,12 @@ def _validated(tree: Tree, file: str) -> Experiment:
     try:
         experiment = Experiment.model_validate(tree)
     except ValidationError as error:
-        raise InputError([_problem(dict(e), tree) for e in error.errors()], file) from None
+        problems: dict[str, Problem] = {}
+        for each in (_problem(dict(e), tree) for e in error.errors()):
+            before = problems.get(each.key)  # a value of two possible types fails twice: once is said
+            what = each.what if before is None else f"{before.what} or {each.what.removeprefix('must be ')}"
+            problems[each.key] = Problem(each.key, what, each.got)
+        raise InputError(problems.values(), file) from None
     if wrong := cross_checks(experiment):
         raise InputError([Problem(*each) for each in wrong], file)
     return experiment
@@ -178,6 +183,8 @@ def _problem(error: dict[str, Any], tree: Tree) -> Problem:
     for part in error["loc"]:
         if isinstance(at, dict) and part not in at and part == at.get("type"):
             continue  # pydantic names the member of a union; the user's file does not
+        if not isinstance(at, dict | list):
+            break  # nor has a plain value parts
         path.append(str(part))
         at = at.get(part) if isinstance(at, dict) else at[part] if isinstance(at, list) and part < len(at) else None
     key, kind, what, got = ".".join(path), error["type"], error["msg"], error["input"]

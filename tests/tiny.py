@@ -8,7 +8,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-WORDS = ["good", "bad", "fine", "poor", "cat", "dog", "bird", "sun", "rain", "snow", "one", "two", "the", "a", "is", "and"]
+WORDS = [
+    "good",
+    "bad",
+    "fine",
+    "poor",
+    "cat",
+    "dog",
+    "bird",
+    "sun",
+    "rain",
+    "snow",
+    "one",
+    "two",
+    "the",
+    "a",
+    "is",
+    "and",
+]
 TASKS = {"mood": ["good", "bad"], "animal": ["cat", "dog", "bird"], "weather": ["sun", "rain"]}
 
 TOML = """
@@ -86,7 +103,9 @@ def write_task(file: Path, keywords: list[str], count: int, seed: int) -> None:
     labels = draw.integers(len(keywords), size=count)
     filler = WORDS[10:]
     texts = [
-        " ".join([*draw.choice(filler, draw.integers(1, 6)), keywords[label], *draw.choice(filler, draw.integers(0, 4))])
+        " ".join(
+            [*draw.choice(filler, draw.integers(1, 6)), keywords[label], *draw.choice(filler, draw.integers(0, 4))]
+        )
         for label in labels
     ]
     pq.write_table(pa.table({"text": texts, "label": labels}), file)

@@ -84,7 +84,7 @@ def _shares(rule: Dirichlet | LabelDirichlet | Table, task: str, count: int, dra
 
 
 def _cut(total: int, weights: np.ndarray) -> np.ndarray:
-    """Whole numbers in proportion to the weights that sum to `total` (largest remainders); zeros where all weigh zero."""
+    """Whole numbers in proportion to the weights that sum to `total` (largest remainders); zeros if all weigh 0."""
     if weights.sum() == 0:
         return np.zeros(len(weights), np.int64)
     exact = total * weights / weights.sum()

@@ -124,16 +124,17 @@ class Aggregator:
             for cluster in sorted(set(ids.values()) | set(events)):
                 mask = np.array([ids[key] == cluster for key in keys])
                 members = [update for update in updates if ids[update.key] == cluster]
-                before = state.clusters.get(cluster)
+                came = [state.labels[key] for key in keys if ids[key] == cluster and key in state.labels]
+                origin = cluster if cluster in state.clusters else came[0] if came else None
+                before = None if origin is None else state.clusters[origin]  # a new one begins with what its first had
                 row: dict[str, Any] = {"cluster": cluster, "size": int(mask.sum()), "event": events[cluster]}
                 row["persistence"] = _persistence(found, labels[mask])
                 row["spread"] = _spread(points[mask])
                 row["aggregation_error"] = None
                 if members:
                     clusters[cluster], row["aggregation_error"] = self._merged(members, before)
-                elif mask.any():  # only absent slots: they keep what they had
-                    old = [state.labels[key] for key, inside in zip(keys, mask, strict=True) if inside]
-                    clusters[cluster] = before or state.clusters[old[0]]
+                elif before and mask.any():  # only absent slots: they keep what they had
+                    clusters[cluster] = before
                 rows.append(row)
             merged = time.perf_counter()
             xy = plane(points)

@@ -56,7 +56,8 @@ def test_the_batch_size_of_an_evaluation_changes_no_answer(tiny_world, backbone)
     task = tiny_world.tasks["animal"]
     start, head = start_adapter(tiny_world.spec, 0), tiny_world.start_head("animal")
     scores = [
-        evaluate(backbone, start, head, Work(task.test, evaluation_batches(task.test.lengths, size))) for size in (1, 7, 64)
+        evaluate(backbone, start, head, Work(task.test, evaluation_batches(task.test.lengths, size)))
+        for size in (1, 7, 64)
     ]
     assert len({score.correct for score in scores}) == 1
     assert np.allclose([score.loss for score in scores], scores[0].loss, rtol=1e-4)

@@ -31,7 +31,7 @@ def contents(run) -> dict[str, bytes]:
 
 def test_files_of_a_run(run):
     rounds = [f"{table}.parquet/round-{round:04d}.parquet" for table in TABLES for round in (1, 2)]
-    checkpoint = [f"checkpoint/round-0002/{name}" for name in (*ROUND_2, "record.json", "clients.bin")]
+    checkpoint = [f"checkpoint/round-0002/{name}" for name in (*ROUND_2, "rounds.jsonl", "clients.bin")]
     adapters = [f"adapters/round-000{r}/cluster-{c}.safetensors" for r, c in ((1, 0), (2, 0), (2, 7))]
     expected = {"experiment.json", "provenance.json", "rounds.jsonl", "evaluations.parquet/round-0000.parquet"}
     assert set(contents(run)) == expected | {*rounds, *checkpoint, *adapters}
@@ -136,6 +136,13 @@ def test_a_torn_line_does_not_count_and_is_restored(run, crash, share):
     assert contents(run) == three
 
 
+def test_lost_lines_are_all_restored(run):
+    before = contents(run)
+    (run.path / "rounds.jsonl").unlink()
+    run.checkpoint()
+    assert contents(run) == before
+
+
 def test_an_older_checkpoint_left_behind_does_not_count(run, crash):
     two, _ = crash(*TABLES_AND_MORE, "rounds.jsonl")
     for name in two:
@@ -147,7 +154,7 @@ def test_an_older_checkpoint_left_behind_does_not_count(run, crash):
 
 def test_half_written_files_under_temporary_names_do_not_count(run):
     (run.path / "checkpoint" / ".round-0003.tmp").mkdir()
-    (run.path / "checkpoint" / ".round-0003.tmp" / "record.json").write_text("{")
+    (run.path / "checkpoint" / ".round-0003.tmp" / "rounds.jsonl").write_text("{")
     (run.path / "updates.parquet" / ".round-0003.parquet.tmp").write_text("PAR")
     assert run.checkpoint().round == 2
     assert len(run.table("updates")) == 6

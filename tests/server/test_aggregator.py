@@ -207,6 +207,19 @@ def test_a_cluster_of_absent_slots_alone_keeps_what_it_had():
     ]
 
 
+def test_an_absent_slot_keeps_its_trained_head_where_a_wrong_merge_comes_apart():
+    # both tasks were in one cluster with a head each; now one slot of each leaves, and of the two only one is drawn
+    server = Aggregator(setup(clustering=Oracle(type="oracle"), told=dict.fromkeys(TASKS, "all")))
+    state, _ = server.step(server.start(), payloads(trained(server.setup).values()))
+    pear, apple = next(k for k in TASKS if TASKS[k] == "pears"), next(k for k in TASKS if TASKS[k] == "apples")
+    had = state.clusters[0].heads[f"{CLASSES['pears']}x{WIDTH}"]
+    apart = Aggregator(replace(server.setup, told={k: "left" if k in (pear, apple) else "stayed" for k in TASKS}))
+    state, step = apart.step(state, payloads(trained(server.setup, 2)[k] for k in TASKS if k != pear))
+    assert step.labels[pear] == step.labels[apple] != 0
+    post = apart.post(state)
+    np.testing.assert_array_equal(decode(post.payloads[post.addresses[pear].payload]).heads[0].matrix, had)
+
+
 def test_a_slot_never_drawn_is_sent_the_start():
     server = Aggregator(setup())
     updates = trained(server.setup)

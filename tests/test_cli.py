@@ -1,0 +1,309 @@
+"""The command line as a user meets it: what goes in, what is printed, how it exits."""
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fltac.cli import main
+from tests.tiny import write_tiny
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return write_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def fltac(monkeypatch, capsys):
+    """Runs the command line in process; returns (exit code, standard output, standard error)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fltac", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return ended.value.code or 0, printed.out, printed.err
+
+    return call
+
+
+# override -> the key in the message, and a part of what is said; the value given must be in the line too
+BAD_VALUES = {
+    "adapter.rnk=3": ("adapter.rnk", "unknown key; did you mean 'rank'?"),
+    "adaptr.rank=3": ("adaptr", "unknown key; did you mean 'adapter'?"),
+    "adapter.rank=0": ("adapter.rank", "must be greater than or equal to 1"),
+    "adapter.rank=two": ("adapter.rank", "must be a valid integer"),
+    "adapter.rank=true": ("adapter.rank", "must be a valid integer"),
+    "adapter.scale=-1": ("adapter.scale", "must be greater than 0"),
+    "adapter.scale=nan": ("adapter.scale", "must be a finite number"),
+    "adapter.dropout=1.0": ("adapter.dropout", "must be less than 1"),
+    'adapter.targets=["nothing"]': ("adapter.targets", "name linear layers of this model"),
+    "seed=-1": ("seed", "must be greater than or equal to 0"),
+    "rounds=0": ("rounds", "must be greater than or equal to 1"),
+    "rounds=1.5": ("rounds", "must be a valid integer"),
+    'name="a/b"': ("name", "String should match pattern"),
+    "method=fedavg": ("method", "is no method; choose one of fedit, fltac, fltac-paper, local, oracle"),
+    "model.kind=video": ("model.kind", "must be 'text-classification'"),
+    "model.dtype=float8": ("model.dtype", "must be 'float32' or 'bfloat16'"),
+    "model.source.path=/nowhere": ("model.source.path", "is no model folder"),
+    "model.source.type=s3": ("model.source.type", "must be one of 'hub', 'path', 'package'"),
+    "clients.count=0": ("clients.count", "must be greater than or equal to 1"),
+    "clients.fraction=0.0": ("clients.fraction", "must be greater than 0"),
+    "clients.fraction=1.5": ("clients.fraction", "must be less than or equal to 1"),
+    "clients.partition.alpha=0.0": ("clients.partition.alpha", "must be greater than 0"),
+    "clients.partition.alpha=-0.5": ("clients.partition.alpha", "must be greater than 0"),
+    "clients.partition.min_examples=1000": ("clients.partition", "to nobody; lower min_examples"),
+    "clients.partition.type=random": ("clients.partition.type", "must be one of 'dirichlet'"),
+    "training.steps=0": ("training.steps", "must be greater than or equal to 1"),
+    "training.learning_rate=0": ("training.learning_rate", "must be greater than 0"),
+    "training.learning_rate=inf": ("training.learning_rate", "must be a finite number"),
+    "training.batch_size=many": ("training.batch_size", "must be a valid integer"),
+    "wire.up=int2": ("wire.up", "must be 'float32', 'float16' or 'bfloat16'"),
+    "similarity.type=cosine": ("similarity.type", "must be one of 'flat', 'product'"),
+    "clustering.type=dbscan": ("clustering.type", "must be one of 'hdbscan'"),
+    "clustering.min_cluster_size=1": ("clustering.min_cluster_size", "must be greater than or equal to 2"),
+    "clustering.noise=drop": ("clustering.noise", "must be 'nearest', 'own' or 'last'"),
+    "merging.weights=loss": ("merging.weights", "must be 'uniform' or 'examples'"),
+    "exchange.adapters=shared": (
+        "clustering.type",
+        'a shared adapter serves all tasks, so it goes with type = "single"',
+    ),
+    "resources.client.num_cpus=0": ("resources.client.num_cpus", "must be greater than 0"),
+    "resources.client.num_gpus=1.5": ("resources.client", "must be a whole number"),
+    "resources.actors=some": ("resources.actors", "must be"),
+    "tasks.mood.source.train=gone.parquet": ("tasks.0.source.train", "no such file; paths are relative to data.root"),
+    "tasks.mood.source.train=tiny.toml": ("tasks.0.source.train", "must end in one of .parquet, .csv"),
+    'tasks.mood.inputs=["sentence"]': ("tasks.0.inputs", "no such column"),
+    'tasks.mood.inputs=["label"]': ("tasks.0.inputs", "must hold text, but holds int64"),
+    'tasks.mood.inputs=["a", "b", "c"]': ("tasks.0.inputs", "at most 2"),
+    "tasks.mood.inputs=[]": ("tasks.0", "name the text columns"),
+    "tasks.mood.label=class": ("tasks.0.label", "no such column"),
+    "tasks.mood.max_train=0": ("tasks.0.max_train", "must be greater than or equal to 1"),
+    "tasks.mood.validation=0.9": ("tasks.0.validation", "must be less than or equal to 0.5"),
+    "tasks.mood.name=animal": ("tasks.1.name", "is the name of tasks.0 too; rename one"),
+    'tasks.mood.source={type="sample",name="movies"}': (
+        "tasks.0.source.name",
+        "is no sample; choose one of news-topic",
+    ),
+    'tasks.mood.source={type="hub",path="no/such"}': ("tasks.0.source.path", "cannot be had from the hub"),
+    'model.source={type="hub",path="no/such"}': ("model.source.path", "cannot be had from the hub"),
+    'model.source={type="package",package="no_such"}': ("model.source.package", "no such package is installed"),
+    "data.root=/nowhere": ("data.root", "is no folder"),
+    "tasks=[]": ("tasks", "must have at least 1 item"),
+}
+
+
+@pytest.mark.parametrize("override", BAD_VALUES)
+def test_a_bad_value_is_one_line_with_key_value_and_remedy(tiny, fltac, monkeypatch, override):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    key, what = BAD_VALUES[override]
+    code, _, err = fltac("check", tiny, override)
+    assert code == 2
+    line = next(line for line in err.splitlines() if line.startswith(f"{tiny}: {key}: "))
+    assert what in line
+    assert "(got " in line
+    assert "Traceback" not in err
+
+
+BAD_TABLES = {
+    "label out of range": (
+        {"text": ["a", "b", "c"], "label": [0, 1, -1]},
+        "tasks.0.label: label out of range in row 2",
+    ),
+    "nothing in a label": (
+        {"text": ["a", "b"], "label": [0, None]},
+        "column 'label' has nothing (null or NaN) in 1 rows",
+    ),
+    "NaN in a label": ({"text": ["a", "b"], "label": [0.0, float("nan")]}, "has nothing (null or NaN) in 1 rows"),
+    "nothing in a text": ({"text": ["a", None], "label": [0, 1]}, "column 'text' has nothing (null or NaN) in 1 rows"),
+    "labels of half": ({"text": ["a", "b"], "label": [0.5, 1.0]}, "must hold whole numbers or class names"),
+    "one class": ({"text": ["a", "b"], "label": ["x", "x"]}, "has one class only"),
+    "no examples": ({"text": pa.array([], pa.string()), "label": pa.array([], pa.int64())}, "no examples in its train"),
+}
+
+
+@pytest.mark.parametrize("table", BAD_TABLES)
+def test_bad_data_is_told_with_its_file_and_row(tmp_path, tiny, fltac, table):
+    columns, what = BAD_TABLES[table]
+    file = tmp_path / "bad.parquet"
+    pq.write_table(pa.table(columns), file)
+    code, _, err = fltac("check", tiny, f"tasks.mood.source.train={file}", f"tasks.mood.source.test={file}")
+    assert (code, what in err, "Traceback" in err) == (2, True, False), err
+
+
+def test_a_file_that_is_no_parquet_is_told(tmp_path, tiny, fltac):
+    file = tmp_path / "bad.parquet"
+    file.write_text("no parquet at all")
+    code, _, err = fltac("check", tiny, f"tasks.mood.source.test={file}")
+    assert code == 2
+    assert f"{tiny}: tasks.0.source.test: cannot be read as parquet" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("rank = = 1", "is not valid TOML"),
+        ('name = "x"', "model: is required; add it"),
+        ('name = "x"\n[[tasks]]\nname = "t"', "tasks.0.source: is required; add it"),
+        ('name = "x"\n[model]\nsource = "bert"', "model.source: must be"),
+        ("tasks = 3", "tasks: must be"),
+    ],
+)
+def test_a_broken_file_is_told(tmp_path, fltac, text, what):
+    file = tmp_path / "broken.toml"
+    file.write_text(text)
+    code, _, err = fltac("check", file)
+    assert code == 2
+    assert f"{file}: {what}" in err
+
+
+def test_a_file_that_is_not_there_and_words_that_are_no_override(tmp_path, tiny, fltac):
+    assert fltac("check", tmp_path / "no.toml")[::2] == (
+        2,
+        f"{tmp_path / 'no.toml'}: cannot read the experiment file: No such file or directory\n",
+    )
+    code, _, err = fltac("check", tiny, "rank")
+    assert (code, err) == (2, "command line: rank: an override reads key=value, e.g. adapter.rank=1 (got 'rank')\n")
+
+
+def test_a_table_partition_is_held_against_tasks_and_clients(tiny, fltac):
+    shares = "{ mood = [1, 1], animal = [0, 0, 0, 0], sky = [1, 1, 1, 1] }"
+    code, _, err = fltac("check", tiny, f'clients.partition={{ type = "table", shares = {shares} }}')
+    assert code == 2
+    for key, what in (
+        ("", "has no row for task 'weather'; add one"),
+        (".mood", "needs one share a client, 4 numbers (got 2)"),
+        (".animal", "gives the task to nobody"),
+        (".sky", "is no task of this experiment"),
+    ):
+        assert f"{tiny}: clients.partition.shares{key}: {what}" in err
+
+
+def test_all_that_is_wrong_is_told_at_once(tiny, fltac):
+    assert len(fltac("check", tiny, "adapter.rank=0", "seed=x", "wire.down=int2")[2].splitlines()) == 3
+    code, _, err = fltac(
+        "check", tiny, "tasks.mood.source.train=no.csv", 'tasks.animal.inputs=["x"]', "model.source.path=/nowhere"
+    )
+    assert code == 2
+    assert [line.split(": ")[1] for line in err.splitlines()] == [
+        "tasks.0.source.train",
+        "tasks.1.inputs",
+        "model.source.path",
+    ]
+
+
+def test_more_gpus_than_there_are_is_refused_before_ray_starts(tiny, fltac, tmp_path):
+    code, _, err = fltac("run", tiny, "resources.client.num_gpus=64", "--out", tmp_path / "run")
+    assert code == 2
+    assert f"{tiny}: resources.client.num_gpus: needs 1 client actors of 1 CPUs and 64 GPUs each" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_check_prints_the_resolved_experiment_and_estimates_and_starts_nothing(tiny, fltac):
+    code, out, err = fltac("check", tiny, "adapter.rank=1", "clustering.type=kmeans")
+    assert (code, err) == (0, "")
+    experiment = json.JSONDecoder().raw_decode(out)[0]
+    assert experiment["adapter"] == {"rank": 1, "scale": None, "alpha": None, "targets": None, "dropout": 0.0}
+    assert experiment["clustering"] == {"type": "kmeans", "k": "tasks", "restarts": 10}
+    words = [line.split() for line in out.splitlines()]
+    assert ["clustering", "kmeans", "command", "line"] in words
+    assert ["similarity", "flat", "preset", "fltac", "(default)"] in words
+    assert "adapter: 256 numbers on 4 layers" in out
+    assert "ray" not in sys.modules or not sys.modules["ray"].is_initialized()
+
+
+def test_check_foretells_the_bytes_that_a_run_measures(tiny, fltac, tmp_path):
+    from fltac.estimate import estimate
+    from fltac.layers import load
+    from fltac.world import plan
+
+    for overrides in (["rounds=1"], ["rounds=1", "method=fedit", "wire.up=float16"]):
+        out = tmp_path / str(len(overrides))
+        code, _, err = fltac("run", tiny, *overrides, "--runtime", "local", "--out", out)
+        assert code == 0, err
+        summary = json.loads((out / "summary.json").read_text())
+        guess = estimate(plan(load(tiny, overrides)))
+        assert (guess.bytes_up, guess.bytes_down) == (summary["bytes_up"], summary["bytes_down"])
+
+
+def test_a_run_prints_a_line_a_round_and_the_table_of_its_summary(tiny, fltac, tmp_path):
+    code, out, err = fltac("run", tiny, "--runtime", "local", "--out", tmp_path / "run")
+    assert (code, err) == (0, "")
+    assert "round 1/2  loss " in out
+    assert "round 2/2  loss " in out
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
+    for task, value in summary["accuracy"].items():
+        assert rows[task] == [f"{bar:.3f}" for bar in (summary["majority"][task], summary["untuned"][task], value)]
+    code, out, _ = fltac("resume", tmp_path / "run")
+    assert code == 0
+    assert "is finished" in out
+    assert fltac("run", tiny, "--runtime", "local", "--out", tmp_path / "run")[0] == 2
+
+
+def test_report_and_export_refuse_what_is_no_run(fltac, tmp_path):
+    for command in (
+        ["report", tmp_path],
+        ["export", tmp_path, "--cluster", "0", "--to", tmp_path / "x"],
+        ["resume", tmp_path],
+    ):
+        code, _, err = fltac(*command)
+        assert code == 2
+        assert str(tmp_path) in err
+        assert "is no run directory" in err
+
+
+def test_a_clients_exception_is_told_with_its_place_and_traceback(tiny, fltac, tmp_path):
+    code, _, err = fltac("run", tiny, "training.learning_rate=1e30", "--runtime", "local", "--out", tmp_path / "run")
+    assert code == 1
+    assert "Traceback" in err
+    last = err.splitlines()[-1]
+    assert last.startswith("fltac failed: FloatingPointError: the training loss is nan; lower training.learning_rate")
+    assert last.endswith("in client 0, slot 0, round 1")
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_on_ray_too_and_nothing_is_left_running(tiny, tmp_path):
+    import psutil
+
+    marked = {**os.environ, "FLTAC_TEST_MARK": str(tmp_path)}
+    command = [
+        sys.executable,
+        "-m",
+        "fltac",
+        "run",
+        str(tiny),
+        "training.learning_rate=1e30",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, env=marked, timeout=180, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "in client " in done.stderr.splitlines()[-1]
+    assert "FloatingPointError" in done.stderr
+
+    def ours(process):
+        try:
+            return process.environ().get("FLTAC_TEST_MARK") == str(tmp_path)
+        except psutil.Error:
+            return False
+
+    left = [process for process in psutil.process_iter() if ours(process)]
+    _, alive = psutil.wait_procs(left, timeout=20)
+    assert [process.cmdline() for process in alive] == []
+
+
+def test_version(fltac):
+    from pathlib import Path
+
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    assert project["tool"]["setuptools"]["dynamic"]["version"]["attr"] == "fltac.__version__"
+    code, out, _ = fltac("--version")
+    assert (code, out.split()[0]) == (0, "fltac")
