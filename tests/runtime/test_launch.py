@@ -56,16 +56,16 @@ def test_half_the_numbers_are_half_the_bytes(tiny_file, tmp_path, finished):
 
 
 def test_resumed_after_any_round_a_run_ends_as_if_never_stopped(tiny_file, tmp_path, finished):
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     def stop(record):
         if record.round == 2:
-            raise Stopped
+            raise StoppedError
 
     out = tmp_path / "run"
     overrides = ["rounds=3"]
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         fltac.run(fltac.load(tiny_file, overrides), out=out, runtime="local", tell=stop)
     (out / "updates.parquet" / "round-0003.parquet").write_bytes(b"half of it")  # a round that did not end
     (out / "rounds.jsonl").write_text("")  # a line that was lost
