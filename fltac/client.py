@@ -13,7 +13,7 @@ from fltac.data.partition import Shard
 from fltac.model.backbone import Backbone, build
 from fltac.model.training import Score, Work, evaluate, train
 from fltac.seeds import generator
-from fltac.server.aggregator import Post
+from fltac.server.state import Post
 from fltac.wire.codecs import WireError, decode, encode, measure
 from fltac.wire.messages import Broadcast, Head, Update
 from fltac.world import World

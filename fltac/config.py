@@ -170,6 +170,7 @@ class Flat(Config):
 
 class Product(Config):
     type: Literal["product"]
+    centre: bool = True  # take off what all adapters have in common: it says nothing of their tasks
 
 
 class Hdbscan(Config):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from fltac.client import ClientState, Job
 from fltac.model.training import Score
-from fltac.server.aggregator import Post
+from fltac.server.state import Post
 from fltac.world import SPLITS, World
 
 

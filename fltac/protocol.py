@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from fltac.client import Job, Ledger, Order
 from fltac.model.training import Score
-from fltac.server.aggregator import Post, Step
+from fltac.server.state import Post, Step
 
 
 class Runtime(Protocol):

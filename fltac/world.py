@@ -16,7 +16,7 @@ from fltac.model.adapters import adapter_spec, start_adapter, start_head
 from fltac.model.backbone import Base, load_base, locate, skeleton
 from fltac.model.kinds import KINDS, Encoded
 from fltac.seeds import generator
-from fltac.server.aggregator import Setup, shape_name
+from fltac.server.state import Setup, shape_name
 from fltac.wire.messages import AdapterSpec
 
 SPLITS = ("validation", "test")

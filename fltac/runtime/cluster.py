@@ -16,7 +16,8 @@ import ray
 from fltac.config import Experiment
 from fltac.errors import InputError, Problem
 from fltac.runtime.capacity import Node, check, cores, needed
-from fltac.server.aggregator import Aggregator, Post, Setup, Step
+from fltac.server.aggregator import Aggregator
+from fltac.server.state import Post, Setup, Step, dump, load
 
 if TYPE_CHECKING:  # torch is for client actors: the aggregator's process starts without it, the driver beside it
     from fltac.client import Job, Ledger, Order
@@ -57,7 +58,7 @@ class AggregatorActor:
         self.aggregator = Aggregator(setup)
 
     def start(self, files: Mapping[str, bytes]) -> Iterator[Any]:
-        self.state = self.aggregator.load(files) if files else self.aggregator.start()
+        self.state = load(files, self.aggregator.setup) if files else self.aggregator.start()
         yield from self._post(None)
 
     def step(self, *updates: Sequence[bytes]) -> Iterator[Any]:
@@ -65,7 +66,7 @@ class AggregatorActor:
         yield from self._post(report)
 
     def snapshot(self) -> dict[str, bytes]:
-        return self.aggregator.dump(self.state)
+        return dump(self.state, self.aggregator.setup.spec)
 
     def _post(self, report: Step | None) -> Iterator[Any]:
         """The report and the addresses, then each payload as an object of its own, owned by the driver."""

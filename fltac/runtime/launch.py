@@ -22,7 +22,7 @@ from fltac.records.store import RunDirectory
 from fltac.records.summary import Summary, summarise
 
 if TYPE_CHECKING:  # torch takes seconds: it is imported beside the start of Ray, not before
-    from fltac.server.aggregator import Setup
+    from fltac.server.state import Setup
     from fltac.world import World
 
 Tell = Callable[[RoundRecord], None]

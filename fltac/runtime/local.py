@@ -9,7 +9,8 @@ import torch
 
 from fltac.client import Host, Job, Ledger, Order
 from fltac.model.training import Score
-from fltac.server.aggregator import Aggregator, Post, Setup, Step
+from fltac.server.aggregator import Aggregator
+from fltac.server.state import Post, Setup, Step, dump, load
 from fltac.world import World
 
 
@@ -29,7 +30,7 @@ class LocalRuntime:
         torch.set_num_threads(self._threads)
 
     def start(self, files: Mapping[str, bytes]) -> Post:
-        self.state = self.aggregator.load(files) if files else self.aggregator.start()
+        self.state = load(files, self.aggregator.setup) if files else self.aggregator.start()
         return self.aggregator.post(self.state)
 
     def train(self, round: int, orders: Sequence[Order], post: Post) -> tuple[list[Any], Ledger]:
@@ -45,4 +46,4 @@ class LocalRuntime:
         return self.host.evaluate(jobs, dict(enumerate(post.payloads)))
 
     def snapshot(self) -> dict[str, bytes]:
-        return self.aggregator.dump(self.state)
+        return dump(self.state, self.aggregator.setup.spec)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from fltac.config import Flat, Product
 from fltac.wire.messages import AdapterSpec
 
 
-def flat(adapters: np.ndarray, spec: AdapterSpec) -> np.ndarray:
+def flat(adapters: np.ndarray, spec: AdapterSpec, config: Flat) -> np.ndarray:
     """The flattened A and B themselves: (n, p) -> (n, p). Depends on the gauge (B R, R^-1 A), so on a shared start.
 
     Source: arXiv 2404.15384, section 3.
@@ -17,18 +19,27 @@ def flat(adapters: np.ndarray, spec: AdapterSpec) -> np.ndarray:
     return adapters
 
 
-def product(adapters: np.ndarray, spec: AdapterSpec) -> np.ndarray:
-    """Points with |x_i - x_j|^2 = 2 - 2 mean_l cos(B_i A_i, B_j A_j), the mean over layers l: (n, p) -> (n, n).
+def product(adapters: np.ndarray, spec: AdapterSpec, config: Product) -> np.ndarray:
+    """Points with |x_i - x_j|^2 = 2 - 2 k_ij, where k = mean_l cos(B_i A_i, B_j A_j) over layers l: (n, p) -> (n, n).
 
-    Gauge-free, since B A is. An adapter that changes nothing in a layer (B A = 0) is there orthogonal to all others.
+    With `centre`, k is the cosine that remains when the mean point is taken off: J k J with J = I - 1/n, scaled to a
+    diagonal of one. Gauge-free, since B A is. An adapter that changes nothing in a layer is there orthogonal to all.
     """
     kernel = np.zeros((len(adapters), len(adapters)))
     for gram in layer_grams(adapters, spec):
-        norm = np.sqrt(np.clip(np.diag(gram), 0, None))
-        norm[norm == 0] = np.inf
-        kernel += gram / norm[:, None] / norm[None, :] / len(spec.layers)
+        kernel += _cosines(gram) / len(spec.layers)
     np.fill_diagonal(kernel, 1.0)
+    if config.centre:
+        off = kernel - kernel.mean(axis=0)
+        kernel = _cosines(off - off.mean(axis=1, keepdims=True), least=1e-9)  # below is rounding
     return embed(kernel)
+
+
+def _cosines(gram: np.ndarray, least: float = 0.0) -> np.ndarray:
+    """Inner products (n, n) scaled to a diagonal of one; to zeros for a point whose square is at most `least`."""
+    square = np.diag(gram)
+    norm = np.sqrt(np.where(square > least, square, np.inf))
+    return np.asarray(gram / norm[:, None] / norm[None, :])
 
 
 def layer_grams(adapters: np.ndarray, spec: AdapterSpec) -> list[np.ndarray]:
@@ -61,4 +72,4 @@ def plane(points: np.ndarray) -> np.ndarray:
     return np.asarray(xy * np.where(lead < 0, -1.0, 1.0))
 
 
-SIMILARITIES: dict[str, Callable[[np.ndarray, AdapterSpec], np.ndarray]] = {"flat": flat, "product": product}
+SIMILARITIES: dict[str, Callable[[np.ndarray, AdapterSpec, Any], np.ndarray]] = {"flat": flat, "product": product}

@@ -6,7 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import pdist, squareform
 
+from fltac.config import Flat, Product
 from fltac.server.similarity import SIMILARITIES, flat, layer_grams, plane, product
+
+PLAIN = Product(type="product", centre=False)
+CENTRED = Product(type="product")
+CONFIGS = [Flat(type="flat"), PLAIN, CENTRED]
 
 seeds = st.integers(0, 2**32 - 1)
 counts = st.integers(1, 7)
@@ -29,7 +34,7 @@ def dense_distances(products: list[np.ndarray]) -> np.ndarray:
 @given(seeds, counts)
 def test_product_distance_equals_the_dense_computation(spec, dense, seed, count):
     adapters = draw(seed, (count, spec.size)).astype(np.float32)
-    distances = squareform(pdist(product(adapters, spec)))
+    distances = squareform(pdist(product(adapters, spec, PLAIN)))
     np.testing.assert_allclose(distances, dense_distances(dense(adapters)), atol=1e-5)
 
 
@@ -40,18 +45,18 @@ def test_product_is_free_of_gauge(spec, seed, count):
     turns = np.eye(spec.rank) + draw(seed + 1, (count, spec.rank, spec.rank)) / 4
     for a, b in spec.factors(turned):
         b[:], a[:] = b @ turns, np.linalg.inv(turns) @ a
-    assert np.abs(pdist(product(turned, spec)) - pdist(product(adapters, spec))).max(initial=0) < 1e-5
+    assert np.abs(pdist(product(turned, spec, PLAIN)) - pdist(product(adapters, spec, PLAIN))).max(initial=0) < 1e-5
 
 
 def test_product_of_an_unchanged_layer_is_orthogonal_to_all(spec):
     adapters = draw(0, (3, spec.size))
     spec.factors(adapters[0])[0][1][:] = 0  # the first layer of the first adapter: B = 0
     spec.factors(adapters[1])[1][1][:] = 0  # and the second layer of the second
-    distances = squareform(pdist(product(adapters, spec)))
+    distances = squareform(pdist(product(adapters, spec, PLAIN)))
     assert distances[0, 1] == pytest.approx(np.sqrt(2))  # no layer in common
     assert distances[0, 0] == 0
     v0 = np.zeros((2, spec.size))
-    assert pdist(product(v0, spec)) == pytest.approx([np.sqrt(2)])
+    assert pdist(product(v0, spec, PLAIN)) == pytest.approx([np.sqrt(2)])
 
 
 @given(seeds, counts)
@@ -65,13 +70,28 @@ def test_layer_grams_are_inner_products_of_the_changes(spec, dense, seed, count)
 def test_flat_distance_is_euclidean(spec):
     adapters = np.zeros((2, spec.size), np.float32)
     adapters[0, 0], adapters[1, 1] = 3, 4
-    assert pdist(flat(adapters, spec)) == pytest.approx([5])
+    assert pdist(flat(adapters, spec, Flat(type="flat"))) == pytest.approx([5])
 
 
-@pytest.mark.parametrize("name", SIMILARITIES)
+@given(seeds, st.integers(3, 7))
+def test_centred_product_is_the_cosine_around_the_mean_point(spec, seed, count):
+    adapters = draw(seed, (count, spec.size)).astype(np.float32)
+    points = product(adapters, spec, PLAIN)
+    off = points - points.mean(axis=0)
+    off /= np.linalg.norm(off, axis=1, keepdims=True)
+    assert np.allclose(pdist(product(adapters, spec, CENTRED)), pdist(off), atol=1e-6)
+
+
+@given(seeds, st.integers(3, 7))
+def test_equal_adapters_are_one_point(spec, seed, count):
+    adapters = np.repeat(draw(seed, (1, spec.size)), count, axis=0).astype(np.float32)
+    assert np.allclose(product(adapters, spec, CENTRED), 0)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=str)
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_points_are_one_a_update(spec, name, count):
-    points = SIMILARITIES[name](draw(0, (count, spec.size)).astype(np.float32), spec)
+def test_points_are_one_a_update(spec, config, count):
+    points = SIMILARITIES[config.type](draw(0, (count, spec.size)).astype(np.float32), spec, config)
     assert points.shape[0] == count
     assert np.isfinite(points).all()
 

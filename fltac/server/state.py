@@ -1,0 +1,141 @@
+"""What the server is told, what it knows after a round, and what it hands out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from fltac.config import Each, Exchange, Flat, Hdbscan, Kmeans, Mean, Oracle, Product, Single
+from fltac.wire.codecs import WireError
+from fltac.wire.messages import AdapterSpec
+
+Key = tuple[int, int]  # (client, slot)
+START = -1  # the cluster of slots that were never heard of: v0
+
+
+@dataclass(frozen=True)
+class Setup:
+    """All that the server is told. `told` (slot -> task) is empty but for the openly informed oracle and fedit."""
+
+    seed: int
+    spec: AdapterSpec
+    start: np.ndarray  # (p,) v0
+    start_heads: Mapping[str, np.ndarray]  # by shape, see `shape_name`
+    registry: Mapping[Key, str]  # every slot there is -> the shape of its head
+    exchange: Exchange
+    similarity: Flat | Product
+    clustering: Hdbscan | Kmeans | Single | Each | Oracle
+    merging: Mean
+    down: str
+    number_of_tasks: int = 0
+    told: Mapping[Key, str] = field(default_factory=dict)
+
+    @property
+    def v0(self) -> Cluster:
+        return Cluster(self.start, self.start_heads)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What the members of a cluster share: one adapter, and one head a shape (a task, where one adapter is shared)."""
+
+    adapter: np.ndarray  # (p,)
+    heads: Mapping[str, np.ndarray]  # name -> (classes, width + 1)
+
+
+@dataclass(frozen=True)
+class State:
+    """What the server knows after a round."""
+
+    round: int
+    clusters: Mapping[int, Cluster]
+    labels: Mapping[Key, int]  # every slot ever heard of -> its cluster
+    adapters: Mapping[Key, np.ndarray]  # and the last adapter it sent, so that the absent still count
+    next_id: int
+
+
+class Address(NamedTuple):
+    """Where the slot's adapter and head lie in a `Post`; equal `same` means equal adapter and head."""
+
+    payload: int
+    head: int  # -1: the head never left the client
+    cluster: int
+    same: str
+
+
+class Post(NamedTuple):
+    """What the server would send now: distinct payloads, and every slot's address among them."""
+
+    payloads: Sequence[Any]  # bytes, or a runtime's reference to them
+    addresses: Mapping[Key, Address]
+
+
+class Step(NamedTuple):
+    """A server step's report: a row an update and a row a cluster, labels of all known slots, seconds."""
+
+    updates: list[dict[str, Any]]
+    clusters: list[dict[str, Any]]
+    labels: dict[Key, int]
+    noise: int
+    seconds_cluster: float
+    seconds_merge: float
+
+
+def shape_name(classes: int, columns: int) -> str:
+    """The name of a head's shape."""
+    return f"{classes}x{columns}"
+
+
+def dump(state: State, spec: AdapterSpec) -> dict[str, bytes]:
+    """The state as files: `cluster-N.safetensors` each, and `server.safetensors` for the rest."""
+    files = {f"cluster-{n}": _dump_cluster(cluster, spec) for n, cluster in state.clusters.items() if n != START}
+    keys = sorted(state.labels)
+    adapters = np.array([state.adapters[key] for key in keys], dtype=np.float32)
+    tensors: dict[str, np.ndarray] = {
+        "keys": np.array(keys, dtype=np.int64).reshape(-1, 2),
+        "labels": np.array([state.labels[key] for key in keys], dtype=np.int64),
+        "adapters": adapters.reshape(-1, spec.size),
+    }
+    header = {"round": state.round, "next_id": state.next_id, "spec": spec.fingerprint.hex()}
+    # one entry of metadata, since safetensors writes several in no fixed order
+    files["server"] = save_tensors(tensors, {"state": json.dumps(header)})
+    return {f"{name}.safetensors": content for name, content in files.items()}
+
+
+def load(files: Mapping[str, bytes], setup: Setup) -> State:
+    """The state that `dump` wrote. Raises WireError where it is of another run's shape."""
+    content = files["server.safetensors"]
+    metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+    header = json.loads(metadata["state"])
+    if header["spec"] != setup.spec.fingerprint.hex():
+        raise WireError("the checkpoint holds adapters of another shape than the experiment's")
+    tensors = load_tensors(content)
+    keys = [(int(client), int(slot)) for client, slot in tensors["keys"]]
+    clusters = {
+        int(name.removeprefix("cluster-").removesuffix(".safetensors")): _load_cluster(tensor, setup.spec)
+        for name, tensor in files.items()
+        if name.startswith("cluster-")
+    }
+    labels = dict(zip(keys, tensors["labels"].tolist(), strict=True))
+    adapters = dict(zip(keys, tensors["adapters"], strict=True))
+    return State(header["round"], {START: setup.v0, **clusters}, labels, adapters, header["next_id"])
+
+
+def _dump_cluster(cluster: Cluster, spec: AdapterSpec) -> bytes:
+    tensors = {f"head.{name}": head for name, head in cluster.heads.items()}
+    for layer, (a, b) in zip(spec.layers, spec.factors(cluster.adapter), strict=True):
+        tensors |= {f"{layer.name}.lora_A": a, f"{layer.name}.lora_B": b}
+    return save_tensors({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
+
+
+def _load_cluster(content: bytes, spec: AdapterSpec) -> Cluster:
+    tensors = load_tensors(content)
+    names = [f"{layer.name}.lora_{factor}" for layer in spec.layers for factor in "AB"]
+    heads = {name.removeprefix("head."): tensor for name, tensor in tensors.items() if name.startswith("head.")}
+    return Cluster(np.concatenate([tensors[name].ravel() for name in names]), heads)
