@@ -141,6 +141,8 @@ def main() -> None:
     """Runs the command line. What the user got wrong is told in lines; what we got wrong, with its traceback."""
     try:
         app()
+    except SystemExit as ended:  # click ends with codes of its own, 130 after Ctrl-C among them
+        sys.exit(ended.code if ended.code in (0, 2, None) else 1)
     except InputError as error:
         for line in error.lines():
             screen.errors.print(line, markup=False)

@@ -24,7 +24,7 @@ def export_cluster(folder: str | Path, cluster: int, to: str | Path, head: str |
     last, files = run.last_adapters()
     if cluster not in files:
         raise InputError(Problem("--cluster", f"is no cluster of round {last}; choose one of {sorted(files)}", cluster))
-    if Path(to).exists() and any(Path(to).iterdir()):
+    if Path(to).is_file() or (Path(to).is_dir() and any(Path(to).iterdir())):
         raise InputError(Problem("--to", "is there already; name a new folder", str(to)))
     tensors = load_file(files[cluster])
     heads = {name.removeprefix("head."): value for name, value in tensors.items() if name.startswith("head.")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 import tomllib
@@ -17,6 +18,7 @@ from fltac.config import Config, Experiment, cross_checks
 from fltac.errors import ABSENT, InputError, Problem
 
 Tree = dict[str, Any]
+DEFAULTS: Tree = {"method": "fltac", "clients": {"partition": {"type": "dirichlet"}}}
 AXES = ("exchange", "similarity", "clustering", "merging")
 
 
@@ -46,7 +48,7 @@ def load_layers(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     if isinstance(file["data"], dict):
         file["data"].setdefault("root", str(path.parent.resolve()))
     command = _anchored(_parse_overrides(overrides, file), Path.cwd(), file)
-    for name, layer in (("default", {"method": "fltac"}), ("file", file), ("command line", command)):
+    for name, layer in (("default", DEFAULTS), ("file", file), ("command line", command)):
         if "method" in layer:
             preset = _preset(layer["method"])
             tree.update({axis: preset.get(axis, {}) for axis in AXES})
@@ -97,7 +99,9 @@ def _read(path: Path) -> Tree:
         tree = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except ValueError as error:
         raise InputError(Problem("", f"is not valid {path.suffix[1:].upper() or 'TOML'}: {error}"), str(path)) from None
-    return dict(tree)
+    if not isinstance(tree, dict):
+        raise InputError(Problem("", "holds no experiment: it must be a table of keys", tree), str(path))
+    return tree
 
 
 def _parse_overrides(overrides: Sequence[str], file: Tree) -> Tree:
@@ -126,10 +130,12 @@ def _parse_overrides(overrides: Sequence[str], file: Tree) -> Tree:
 
 def _set_in_task(tree: Tree, file: Tree, path: list[str], last: str, value: object) -> None:
     """Arrays are replaced whole by a later layer, so the layer takes the file's tasks along."""
-    tasks = tree.setdefault("tasks", json.loads(json.dumps(file.get("tasks", []))))
+    tasks = tree.setdefault("tasks", copy.deepcopy(file.get("tasks", [])))
+    if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
+        raise InputError(Problem("tasks", "must be an array of tables, [[tasks]]", tasks), "command line")
     names = [task.get("name") for task in tasks if isinstance(task, dict)]
     wanted = path[1] if len(path) > 1 else last
-    index = names.index(wanted) if wanted in names else int(wanted) if wanted.isdigit() else len(names)
+    index = names.index(wanted) if wanted in names else int(wanted) if wanted.isdecimal() else len(names)
     if index >= len(tasks) or len(path) == 1:
         what = f"names no task; one of {', '.join(map(str, names))}, then its key"
         raise InputError(Problem(".".join([*path, last]), what, wanted), "command line")
@@ -185,8 +191,10 @@ def _problem(error: dict[str, Any], tree: Tree) -> Problem:
             continue  # pydantic names the member of a union; the user's file does not
         if not isinstance(at, dict | list):
             break  # nor has a plain value parts
+        if isinstance(at, list) and not isinstance(part, int):
+            break
         path.append(str(part))
-        at = at.get(part) if isinstance(at, dict) else at[part] if isinstance(at, list) and part < len(at) else None
+        at = at.get(part) if isinstance(at, dict) else at[part] if isinstance(part, int) and part < len(at) else None
     key, kind, what, got = ".".join(path), error["type"], error["msg"], error["input"]
     if kind == "missing":
         what, got = "is required; add it", ABSENT
@@ -194,7 +202,7 @@ def _problem(error: dict[str, Any], tree: Tree) -> Problem:
         near = difflib.get_close_matches(path[-1], _known_keys(), n=1)
         what = f"unknown key; did you mean {near[0]!r}?" if near else "unknown key; remove it"
     elif kind == "union_tag_not_found":
-        key, what = f"{key}.type", f"is required: one of {error['ctx'].get('discriminator', 'type')} names"
+        key, what = f"{key}.type", "is required: say which kind it is"
     elif kind == "union_tag_invalid":
         key, what, got = f"{key}.type", f"must be one of {error['ctx']['expected_tags']}", error["ctx"]["tag"]
     elif kind == "value_error":

@@ -11,7 +11,7 @@ import numpy as np
 from fltac.config import Experiment
 from fltac.data.partition import Key, Shard, partition
 from fltac.data.tasks import Split, TaskData, load_tasks
-from fltac.errors import InputError
+from fltac.errors import InputError, Problem
 from fltac.model.adapters import adapter_spec, start_adapter, start_head
 from fltac.model.backbone import Base, load_base, locate, skeleton
 from fltac.model.kinds import KINDS, Encoded
@@ -99,6 +99,10 @@ def plan(experiment: Experiment) -> Plan:
         problems += error.problems
     try:
         module, _, width, config = skeleton(experiment.model)
+        longest = getattr(config, "max_position_embeddings", None)
+        if longest is not None and experiment.training.max_length > longest:
+            what = f"is more than the model reads; at most {longest}"
+            problems.append(Problem("training.max_length", what, experiment.training.max_length))
         spec = adapter_spec(module, experiment.adapter)
     except InputError as error:
         problems += error.problems

@@ -25,7 +25,7 @@ def test_it_is_read_and_named_after_its_file(file):
 
 @pytest.mark.slow
 def test_the_quickstart_runs_on_real_text_with_two_layers_of_the_real_model(tmp_path):
-    overrides = ["model.num_hidden_layers=2", "rounds=2", "training.steps=6", "training.learning_rate=5e-3"]
+    overrides = ["model.num_hidden_layers=2", "rounds=2", "training.steps=15", "training.learning_rate=5e-3"]
     overrides += [f"tasks.{task}.max_test=60" for task in ("news", "tweets", "replies")]
     summary = fltac.run(fltac.load(FOLDER / "quickstart.toml", overrides), out=tmp_path / "run", runtime="local")
     assert set(summary.accuracy) == {"news", "tweets", "replies"}

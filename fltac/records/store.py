@@ -37,7 +37,12 @@ class RunDirectory:
 
     def require_new(self) -> None:
         """Raises InputError where something lies in the way of a new run."""
-        if self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
+        try:
+            used = self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir()))
+        except OSError as error:
+            what = f"cannot be looked at: {error.strerror}; name another folder"
+            raise InputError(Problem("--out", what, str(self.path)), "command line") from None
+        if used:
             what = "is there already; name a new folder, or continue the run with fltac resume"
             raise InputError(Problem("--out", what, str(self.path)), "command line")
 
@@ -111,7 +116,7 @@ class RunDirectory:
 
     def table(self, name: str) -> pa.Table:
         """`updates`, `evaluations` or `clusters` of all rounds."""
-        files = sorted((self.path / f"{name}.parquet").glob("round-*.parquet"))
+        files = sorted((self.path / f"{name}.parquet").glob("round-*.parquet"), key=_round_order)
         return pa.concat_tables([pq.read_table(file) for file in files]) if files else TABLES[name].empty_table()
 
     def has_bars(self) -> bool:
@@ -148,11 +153,11 @@ class RunDirectory:
             _write(self.path / "rounds.jsonl", kept)
         parts = [part for name in TABLES for part in (self.path / f"{name}.parquet").glob("round-*.parquet")]
         for part in [*parts, *(self.path / "adapters").glob("round-*")]:
-            if int(part.stem.removeprefix("round-")) > last:
+            if _round_order(part) > last:
                 shutil.rmtree(part) if part.is_dir() else part.unlink()
 
     def _checkpoints(self) -> list[Path]:
-        return sorted((self.path / "checkpoint").glob("round-*"))
+        return sorted((self.path / "checkpoint").glob("round-*"), key=_round_order)
 
     def _write_table(self, name: str, round: int, rows: Rows) -> None:
         folder = self.path / f"{name}.parquet"
@@ -164,6 +169,10 @@ class RunDirectory:
 
 def _round_name(round: int) -> str:
     return f"round-{round:04d}"
+
+
+def _round_order(path: Path) -> int:
+    return int(path.stem.removeprefix("round-"))
 
 
 def _json(value: Mapping[str, Any], indent: int | None = None) -> bytes:

@@ -82,6 +82,17 @@ class Cluster:
         self.address = address or os.environ.get("RAY_ADDRESS")
         self.folder: str | None = None
         self.warning = ""
+        if ray.is_initialized():
+            what = "Ray is connected in this process already; call ray.shutdown() first"
+            raise InputError(Problem("--address", what, self.address))
+        try:
+            self._join(experiment)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def _join(self, experiment: Experiment) -> None:
+        """Connects or starts, once the actors are known to fit."""
         if self.address:
             self._connect()
             self.nodes = [

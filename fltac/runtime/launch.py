@@ -44,6 +44,8 @@ def run(
     `tell` is called with every finished round, `say` with a line for people. Raises InputError before anything is
     computed where the input is wrong.
     """
+    if runtime not in ("ray", "local"):
+        raise InputError(Problem("runtime", "must be 'ray' or 'local'", runtime))
     folder = out_folder(experiment.name, out)
     provenance = {"command": sys.argv, "directory": str(Path.cwd()), "runtime": runtime, "restarts": 0, **_machine()}
     directory = RunDirectory(folder)

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from fltac.config import Hdbscan
 from fltac.seeds import generator
-from fltac.server.clustering import CLUSTERERS, Found, Hints
+from fltac.server.clustering import CLUSTERERS, Found, Hints, warm_up
 from fltac.server.merging import MERGERS, aggregation_error, mean
 from fltac.server.similarity import SIMILARITIES, plane
 from fltac.server.state import START, Address, Cluster, Key, Post, Setup, State, Step, shape_name
@@ -39,6 +39,7 @@ class Aggregator:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
+        warm_up(setup.clustering.type)  # thread limits hold only for libraries that are there when they are set
 
     def start(self) -> State:
         """Before the first round every slot is at v0."""
@@ -77,7 +78,7 @@ class Aggregator:
         addresses: dict[Key, Address] = {}
         index: dict[str, int] = {}
         for key in sorted(self.setup.registry):
-            cluster = state.labels.get(key, START)
+            cluster = self._home(state, key)
             same = f"{cluster}/{self.setup.registry[key]}"
             if same not in index:
                 index[same] = len(payloads)
@@ -90,12 +91,23 @@ class Aggregator:
         payloads: list[bytes] = []
         addresses: dict[Key, Address] = {}
         for client in sorted({key[0] for key in self.setup.registry}):
-            cluster = state.labels.get((client, 0), START)
+            cluster = self._home(state, (client, 0))
             slots = [key for key in sorted(self.setup.registry) if key[0] == client]
             for key in slots:
                 addresses[key] = Address(len(payloads), key[1], cluster, f"{cluster}/{self.setup.told[key]}")
             payloads.append(self._encoded(state, cluster, [self._head(state, cluster, key) for key in slots]))
         return Post(payloads, addresses)
+
+    def _home(self, state: State, key: Key) -> int:
+        """The slot's cluster; v0 if the server never heard of it, unless the method knows where it belongs anyway."""
+        if key in state.labels:
+            return state.labels[key]
+        if self.setup.clustering.type == "single":
+            return min(state.labels.values(), default=START)
+        if self.setup.clustering.type == "oracle":
+            task = self.setup.told[key]
+            return next((label for other, label in state.labels.items() if self.setup.told[other] == task), START)
+        return START
 
     def _decoded(self, state: State, payloads: Sequence[bytes]) -> list[Update]:
         updates = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,6 +68,13 @@ def oracle(points: np.ndarray, config: object, hints: Hints) -> Found:
     return Found(np.unique(np.array(hints.truths), return_inverse=True)[1])
 
 
+def warm_up(kind: str) -> None:
+    """Imports what the clusterer `kind` and the tracking compute with; seconds that nobody else need wait for."""
+    for library in ("scipy.optimize", *LIBRARIES.get(kind, ())):
+        importlib.import_module(library)
+
+
+LIBRARIES = {"hdbscan": ("hdbscan",), "kmeans": ("sklearn.cluster",)}
 CLUSTERERS: dict[str, Callable[[np.ndarray, Any, Hints], Found]] = {
     "hdbscan": hdbscan,
     "kmeans": kmeans,

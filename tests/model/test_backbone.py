@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -50,6 +51,7 @@ def test_weights_in_no_checkpoint_are_drawn_by_the_seed(tmp_path, tiny_world):
 
     config = BertConfig.from_pretrained(tiny_world.experiment.model.source.path)
     BertModel(config, add_pooling_layer=False).save_pretrained(tmp_path)
+    shutil.copy(f"{tiny_world.experiment.model.source.path}/vocab.txt", tmp_path)
     model = Model.model_validate({"source": {"type": "path", "path": str(tmp_path)}})
     state = torch.get_rng_state()
     one, again, other = load_base(model, 0), load_base(model, 0), load_base(model, 1)
