@@ -53,6 +53,9 @@ BAD_VALUES = {
     "model.dtype=float8": ("model.dtype", "must be 'float32' or 'bfloat16'"),
     "model.source.path=/nowhere": ("model.source.path", "is no model folder"),
     "model.source.type=s3": ("model.source.type", "must be one of 'hub', 'path', 'package'"),
+    "model.num_hidden_layers=9": ("model.num_hidden_layers", "is more than the model has; at most 2"),
+    "training.max_length=99": ("training.max_length", "is more than the model reads; at most 32"),
+    "resources.actors=[2]": ("resources.actors", "must be"),
     "clients.count=0": ("clients.count", "must be greater than or equal to 1"),
     "clients.fraction=0.0": ("clients.fraction", "must be greater than 0"),
     "clients.fraction=1.5": ("clients.fraction", "must be less than or equal to 1"),
@@ -122,6 +125,11 @@ BAD_TABLES = {
     "NaN in a label": ({"text": ["a", "b"], "label": [0.0, float("nan")]}, "has nothing (null or NaN) in 1 rows"),
     "nothing in a text": ({"text": ["a", None], "label": [0, 1]}, "column 'text' has nothing (null or NaN) in 1 rows"),
     "labels of half": ({"text": ["a", "b"], "label": [0.5, 1.0]}, "must hold whole numbers or class names"),
+    "labels that number no classes": (
+        {"text": ["a", "b"], "label": [20221101, 20221102]},
+        "does not number classes: it goes beyond the 4 examples; recode it (got 20221102)",
+    ),
+    "several labels a row": ({"text": ["a", "b"], "label": [[0], [0, 1]]}, "must hold whole numbers or class names"),
     "one class": ({"text": ["a", "b"], "label": ["x", "x"]}, "has one class only"),
     "no examples": ({"text": pa.array([], pa.string()), "label": pa.array([], pa.int64())}, "no examples in its train"),
 }

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fltac.config import Each, Exchange, Flat, Hdbscan, Kmeans, Mean, Oracle, Product, Single
 from fltac.server.aggregator import Aggregator
-from fltac.server.state import Setup, dump, load
+from fltac.server.state import START, Setup, dump, load
 from fltac.wire.codecs import WireError, decode, encode
 from fltac.wire.messages import AdapterSpec, Broadcast, Head, Layer, Update
 
@@ -177,6 +177,17 @@ def test_absent_slots_are_clustered_and_sent_what_their_cluster_has_now():
         absent = next(key for key in group if key not in drawn)
         sent = decode(post.payloads[post.addresses[absent].payload])
         np.testing.assert_allclose(sent.adapter, merged, rtol=1e-6)
+
+
+@pytest.mark.parametrize("clustering", [SINGLE, Oracle(type="oracle"), HDBSCAN], ids=lambda config: config.type)
+def test_who_was_never_drawn_is_sent_v0_unless_the_method_knows_its_cluster(clustering):
+    server = Aggregator(setup(clustering=clustering, told=TASKS if clustering.type == "oracle" else {}))
+    drawn = [update for key, update in trained(server.setup).items() if key[0] < 4]
+    state, step = server.step(server.start(), payloads(drawn))
+    addresses = server.post(state).addresses
+    home = {key: addresses[key].cluster for key in TASKS if key[0] == 4}
+    same_task = {key: next(step.labels[k] for k in step.labels if TASKS[k] == TASKS[key]) for key in home}
+    assert home == (dict.fromkeys(home, START) if clustering is HDBSCAN else same_task)
 
 
 def test_a_cluster_of_absent_slots_alone_keeps_what_it_had():
