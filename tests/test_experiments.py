@@ -29,11 +29,15 @@ def test_the_quickstart_runs_on_real_text_with_two_layers_of_the_real_model(tmp_
     overrides += [f"tasks.{task}.max_test=60" for task in ("news", "tweets", "replies")]
     summary = fltac.run(fltac.load(FOLDER / "quickstart.toml", overrides), out=tmp_path / "run", runtime="local")
     assert set(summary.accuracy) == {"news", "tweets", "replies"}
-    assert summary.accuracy["news"] > summary.majority["news"] + 0.1
     assert summary.ari is not None
     assert summary.ari > 0.5
-    losses = [line["train_loss"] for line in RunDirectory(tmp_path / "run").lines()]
-    assert losses[1] < losses[0]
+    run = RunDirectory(tmp_path / "run")
+    assert run.lines()[1]["train_loss"] < run.lines()[0]["train_loss"]
+    news = {"task": "news", "split": "test", "metric": "loss", "cluster": None}
+    untuned, first, second = (
+        row["value"] for row in run.table("evaluations").to_pylist() if news.items() <= row.items()
+    )
+    assert second < first < untuned
 
 
 @needs_data
