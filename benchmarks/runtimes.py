@@ -67,7 +67,9 @@ def write(folder: Path) -> Path:
     (folder / "model").mkdir()
     (folder / "model" / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
     BertTokenizer(str(folder / "model" / "vocab.txt")).save_pretrained(folder / "model")
-    config = BertConfig(55, 64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=128)
+    config = BertConfig(
+        vocab_size=55, hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=128
+    )
     BertModel(config).save_pretrained(folder / "model")
     texts = [" ".join(words[(7 * row + place) % 50] for place in range(10)) for row in range(10 * CLIENTS)]
     pq.write_table(pa.table({"text": texts, "label": [row % 2 for row in range(len(texts))]}), folder / "words.parquet")
