@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 from fltac.config import Experiment
 from fltac.errors import InputError, Problem
 from fltac.layers import load
-from fltac.records.store import RunDirectory
+from fltac.records.store import RunDirectory, require_new
 
 
 def export_cluster(folder: str | Path, cluster: int, to: str | Path, head: str | None = None) -> str:
@@ -24,8 +24,7 @@ def export_cluster(folder: str | Path, cluster: int, to: str | Path, head: str |
     last, files = run.last_adapters()
     if cluster not in files:
         raise InputError(Problem("--cluster", f"is no cluster of round {last}; choose one of {sorted(files)}", cluster))
-    if Path(to).is_file() or (Path(to).is_dir() and any(Path(to).iterdir())):
-        raise InputError(Problem("--to", "is there already; name a new folder", str(to)))
+    require_new(Path(to), "--to", "name a new folder")
     tensors = load_file(files[cluster])
     heads = {name.removeprefix("head."): value for name, value in tensors.items() if name.startswith("head.")}
     if not heads:

@@ -14,11 +14,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fltac.config import Config, Experiment, cross_checks
+from fltac.config import Clients, Config, Experiment, cross_checks
 from fltac.errors import ABSENT, InputError, Problem
 
 Tree = dict[str, Any]
-DEFAULTS: Tree = {"method": "fltac", "clients": {"partition": {"type": "dirichlet"}}}
+DEFAULTS: Tree = {  # what a later layer may build on; the values are those of config.py
+    "method": Experiment.model_fields["method"].default,
+    "clients": {"partition": {"type": Clients().partition.type}},
+}
 AXES = ("exchange", "similarity", "clustering", "merging")
 
 

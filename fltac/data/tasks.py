@@ -170,13 +170,17 @@ def _classes(train: pa.Table, test: pa.Table, task: Task, key: str) -> tuple[str
                 raise InputError(Problem(f"{key}.label", what, largest))
             names = [str(number) for number in range(largest + 1)]
         else:
-            what = f"column {task.label!r} must hold whole numbers or class names, but holds {columns[0].type}"
-            raise InputError(Problem(f"{key}.label", what, task.label))
+            raise _no_classes(columns[0], task, key)
     if len(names) == 1:
         raise InputError(
             Problem(f"{key}.label", f"column {task.label!r} has one class only; nothing to learn", names[0])
         )
     return tuple(names)
+
+
+def _no_classes(column: pa.ChunkedArray, task: Task, key: str) -> InputError:
+    what = f"column {task.label!r} must hold whole numbers or class names, but holds {column.type}"
+    return InputError(Problem(f"{key}.label", what, task.label))
 
 
 def _feature_names(table: pa.Table, label: str) -> Sequence[str] | None:
@@ -195,8 +199,7 @@ def _labels(table: pa.Table, task: Task, classes: tuple[str, ...], where: str, k
     elif pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
         labels = column.to_numpy().astype(np.int64)
     else:
-        what = f"column {task.label!r} must hold whole numbers or class names, but holds {column.type}"
-        raise InputError(Problem(f"{key}.label", what, task.label))
+        raise _no_classes(column, task, key)
     bad = (labels < 0) | (labels >= len(classes))
     if bad.any():
         row = int(bad.argmax())

@@ -37,14 +37,7 @@ class RunDirectory:
 
     def require_new(self) -> None:
         """Raises InputError where something lies in the way of a new run."""
-        try:
-            used = self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir()))
-        except OSError as error:
-            what = f"cannot be looked at: {error.strerror}; name another folder"
-            raise InputError(Problem("--out", what, str(self.path)), "command line") from None
-        if used:
-            what = "is there already; name a new folder, or continue the run with fltac resume"
-            raise InputError(Problem("--out", what, str(self.path)), "command line")
+        require_new(self.path, "--out", "name a new folder, or continue the run with fltac resume")
 
     def create(self, experiment: str, provenance: Mapping[str, Any]) -> None:
         """Makes the folder, with the experiment (JSON) and where it comes from."""
@@ -165,6 +158,17 @@ class RunDirectory:
         sink = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_pylist(rows, schema=TABLES[name]), sink)
         _write(folder / f"{_round_name(round)}.parquet", sink.getvalue().to_pybytes())
+
+
+def require_new(path: Path, option: str, remedy: str) -> None:
+    """Raises InputError where the folder that an option names is a file, holds something, or cannot be looked at."""
+    try:
+        used = path.is_file() or (path.is_dir() and any(path.iterdir()))
+    except OSError as error:
+        what = f"cannot be looked at: {error.strerror}; name another folder"
+        raise InputError(Problem(option, what, str(path)), "command line") from None
+    if used:
+        raise InputError(Problem(option, f"is there already; {remedy}", str(path)), "command line")
 
 
 def _round_name(round: int) -> str:
