@@ -170,15 +170,27 @@ class Flat(Config):
 
 class Product(Config):
     type: Literal["product"]
-    centre: bool = True  # take off what all adapters have in common: it says nothing of their tasks
 
 
-class Hdbscan(Config):
+class Settling(Config):
+    """What becomes of a clusterer's answer: noise, wrong merges, wrong splits (`fltac.server.settling`)."""
+
+    noise: Literal["nearest", "own", "last"] = "nearest"
+    cannot_link: bool = True  # two slots of one client are different tasks
+    join: Share | None = 0.4  # clusters as alike as this part of what they are in themselves are one; null: never
+
+    @model_validator(mode="before")
+    @classmethod
+    def _never(cls, values: Any) -> Any:
+        """TOML has no null: `join = false` says it."""
+        return {**values, "join": None} if isinstance(values, dict) and values.get("join") is False else values
+
+
+class Hdbscan(Settling):
     type: Literal["hdbscan"]
     min_cluster_size: Annotated[int, Field(ge=2)] = 2
     min_samples: Positive = 1
-    noise: Literal["nearest", "own", "last"] = "nearest"
-    noise_bound: Share = 0.95  # a noise point joins its nearest cluster at up to this part of the way to the next
+    centre: bool = True  # look at the adapters around their mean: what all have in common says nothing of their tasks
 
 
 class Kmeans(Config):

@@ -84,8 +84,8 @@ def result(summary: Summary) -> None:
     table.add_row("mean", _mean(summary.majority), _mean(summary.untuned), f"{summary.accuracy_mean:.3f}")
     console.print(table)
     say(
-        f"clusters {summary.clusters} (noise {summary.noise})  ARI {number(summary.ari)}  NMI {number(summary.nmi)}"
-        f"  matched accuracy {number(summary.matched_accuracy)}"
+        f"clusters {summary.clusters} (noise {summary.noise}, conflicts {summary.conflicts})"
+        f"  ARI {number(summary.ari)}  NMI {number(summary.nmi)}  matched accuracy {number(summary.matched_accuracy)}"
     )
     say(
         f"bytes up {size(summary.bytes_up)} (heads {size(summary.bytes_up_heads)}), down {size(summary.bytes_down)}"

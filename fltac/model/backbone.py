@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import warnings
 from collections.abc import Iterator, Mapping
@@ -68,6 +69,13 @@ class Backbone:
     @property
     def parameters(self) -> list[nn.Parameter]:
         return [part for lora in self.loras for part in (lora.a, lora.b)]
+
+
+def warm_up(kind: str) -> None:
+    """Imports what `build` takes for a kind of model: seconds that a worker need not spend when its base is there."""
+    KINDS[kind].auto_model()
+    for library in ("accelerate", "transformers.modeling_utils"):
+        importlib.import_module(library)
 
 
 def locate(model: Model) -> tuple[str, str | None]:

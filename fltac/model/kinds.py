@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -66,6 +68,8 @@ class TextClassification:
         tokenizer = _tokenizer(*source)
         longest = min(max_length, tokenizer.model_max_length)
         paired = "token_type_ids" in tokenizer.model_input_names
+        if len(columns) == 1:  # of a pair the longer one is cut, so both must be seen whole
+            columns = [[_first_words(text, longest) for text in columns[0]]]
         coded = tokenizer(
             *map(list, columns),
             truncation=True,
@@ -90,6 +94,12 @@ class TextClassification:
             inputs["token_type_ids"][inside] = examples.segments[places]
         tensors = {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
         return Batch(tensors, torch.from_numpy(examples.labels[rows]).to(device))
+
+
+def _first_words(text: str, count: int) -> str:
+    """The text up to its word number `count`. A word is a token at least: the rest of an article would cost seconds."""
+    words = islice(re.finditer(r"\S+", text), count)
+    return text[: max((word.end() for word in words), default=0)]
 
 
 @cache

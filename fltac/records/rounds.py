@@ -21,7 +21,7 @@ UPDATES = pa.schema(
         ("slot", pa.int32()),
         ("task", pa.string()),  # null where one adapter serves all tasks of the client
         ("cluster", pa.int32()),
-        ("is_noise", pa.bool_()),  # before the noise policy
+        ("is_noise", pa.bool_()),  # as the clusterer says, before it is settled
         ("bytes_up", pa.int64()),
         ("bytes_up_heads", pa.int64()),  # of bytes_up
         ("bytes_down", pa.int64()),
@@ -78,7 +78,7 @@ def round_record(
 ) -> RoundRecord:
     """Joins what workers (`sent`), server (`step`) and judges say of a round; `clock` has its four moments.
 
-    Clustering is scored on every slot the server has heard of, after the noise policy.
+    Clustering is scored on every slot the server has heard of, once settled.
     """
     found = {(row["client"], row["slot"]): row for row in step["updates"]}
     updates = [{"round": round, **row, **found[row["client"], row["slot"]]} for row in sent]
@@ -101,6 +101,7 @@ def round_record(
         },
         "clusters": len(set(labels.values())),
         "noise": step["noise"],
+        "conflicts": step["conflicts"],
         **score._asdict(),
         "seconds": clock[-1] - clock[0],
         "seconds_training": train_clock,

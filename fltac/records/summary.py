@@ -24,6 +24,7 @@ class Summary:
     bytes_down_heads: int
     clusters: int
     noise: int
+    conflicts: int
     ari: float | None
     nmi: float | None
     matched_accuracy: float | None
@@ -44,11 +45,12 @@ def summarise(run: RunDirectory) -> Summary:
     bars = [row for row in run.table("evaluations").to_pylist() if row["round"] == 0]
     totals = ("bytes_up", "bytes_up_heads", "bytes_down", "bytes_down_heads")
     clocks = ("seconds", "seconds_training", "seconds_server", "seconds_evaluation")
-    found = ("accuracy", "accuracy_mean", "accuracy_validation", "clusters", "noise", "ari", "nmi", "matched_accuracy")
+    judged = ("accuracy", "accuracy_mean", "accuracy_validation")
+    clustering = ("clusters", "noise", "conflicts", "ari", "nmi", "matched_accuracy")
     return Summary(
         majority=accuracies(bars, "test", "majority"),
         untuned=accuracies(bars, "test"),
         rounds=len(lines),
-        **{name: last[name] for name in found},
+        **{name: last[name] for name in (*judged, *clustering)},
         **{name: sum(line[name] for line in lines) for name in (*totals, *clocks)},
     )

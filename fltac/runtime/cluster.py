@@ -5,9 +5,11 @@ The actors are thin shells around `Host` and `Aggregator`; what they compute is 
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +32,13 @@ READY_SECONDS = 300.0  # for an actor to start; a cluster that is busy for longe
 class ClientActor:
     """Hosts clients on one resident model; holds nothing of a round when the round is over."""
 
-    def __init__(self, num_cpus: float, num_gpus: float) -> None:
+    def __init__(self, kind: str, num_cpus: float, num_gpus: float) -> None:
         import torch
 
         import fltac.client  # noqa: F401  # slow, so imported while the driver still prepares the world
+        from fltac.model.backbone import warm_up
 
+        warm_up(kind)
         torch.set_num_threads(max(1, int(num_cpus)))
         if 0 < num_gpus < 1 and torch.cuda.is_available():  # Ray only keeps books; the driver must not take it all
             torch.cuda.set_per_process_memory_fraction(num_gpus)
@@ -60,6 +64,9 @@ class AggregatorActor:
     def start(self, files: Mapping[str, bytes]) -> Iterator[Any]:
         self.state = load(files, self.aggregator.setup) if files else self.aggregator.start()
         yield from self._post(None)
+
+    def warm_up(self) -> None:
+        self.aggregator.warm_up()
 
     def step(self, *updates: Sequence[bytes]) -> Iterator[Any]:
         self.state, report = self.aggregator.step(self.state, [payload for each in updates for payload in each])
@@ -144,12 +151,12 @@ class Cluster:
 class RayRuntime:
     """Client actors and an aggregator actor on a cluster. The driver passes references and decodes no payload."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, kind: str) -> None:
         need = cluster.need
         options = {"num_cpus": need.num_cpus, "num_gpus": need.num_gpus}
         make = ray.remote(ClientActor).options(**options).remote
         self.need = need
-        self.actors = [make(need.num_cpus, need.num_gpus) for _ in range(need.actors)]
+        self.actors = [make(kind, need.num_cpus, need.num_gpus) for _ in range(need.actors)]
         self.aggregator = ray.remote(AggregatorActor).options(num_cpus=0).remote()
 
     def __enter__(self) -> RayRuntime:
@@ -164,9 +171,7 @@ class RayRuntime:
         self.world = world
         shared = ray.put(world)
         loading = [actor.load.remote(shared) for actor in self.actors] + [self.aggregator.load.remote(setup)]
-        ready, late = ray.wait(loading, num_returns=len(loading), timeout=READY_SECONDS)
-        ray.get(ready)
-        if late:
+        if late := unfinished(loading, READY_SECONDS):
             free = ray.available_resources()
             what = (
                 f"{len(late)} of {len(loading)} actors did not start in {READY_SECONDS:g} s: "
@@ -176,7 +181,9 @@ class RayRuntime:
             raise TimeoutError(what)
 
     def start(self, files: Mapping[str, bytes]) -> Post:
-        return self._posted(self.aggregator.start.options(num_returns="streaming").remote(dict(files)))[0]
+        post, _ = self._posted(self.aggregator.start.options(num_returns="streaming").remote(dict(files)))
+        self.aggregator.warm_up.remote()  # while the clients train
+        return post
 
     def train(self, round: int, orders: Sequence[Order], post: Post) -> tuple[list[Any], Ledger]:
         costs = [self._cost(order.client) for order in orders]
@@ -242,11 +249,17 @@ def spread(costs: Sequence[float], workers: int) -> list[list[int]]:
 
 def first_error_first(refs: Sequence[Any]) -> list[Any]:
     """All values, in order; an error is raised as soon as it is there, not when the slower ones are done."""
-    pending = list(refs)
-    while pending:
-        ready, pending = ray.wait(pending, num_returns=1)
-        ray.get(ready)
+    unfinished(refs)
     return list(ray.get(list(refs)))
+
+
+def unfinished(refs: Sequence[Any], seconds: float = math.inf) -> list[Any]:
+    """Those that are not done in time; raises the first error as soon as it is there."""
+    pending, end = list(refs), time.monotonic() + seconds
+    while pending and (left := end - time.monotonic()) > 0:
+        ready, pending = ray.wait(pending, num_returns=1, timeout=None if left == math.inf else left)
+        ray.get(ready)
+    return pending
 
 
 def _gpus() -> int:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +20,7 @@ from fltac.records.rounds import RoundRecord
 from fltac.records.store import RunDirectory
 from fltac.records.summary import Summary, summarise
 
-if TYPE_CHECKING:  # torch takes seconds: it is imported beside the start of Ray, not before
+if TYPE_CHECKING:  # torch takes seconds: it is imported while the actors start, not before
     from fltac.server.state import Setup
     from fltac.world import World
 
@@ -110,15 +109,13 @@ def _run(
     else:
         from fltac.runtime.cluster import Cluster, RayRuntime
 
-        with ThreadPoolExecutor(1) as beside:  # data and weights are read while Ray and its actors start
-            prepared = beside.submit(_prepare, experiment)
-            with Cluster(experiment, address) as cluster, RayRuntime(cluster) as remote:
-                world, setup = prepared.result()
-                begin()
-                if cluster.warning:
-                    say(f"warning: {cluster.warning}")
-                remote.load(world, setup)
-                _federate(world, remote, directory, tell)
+        with Cluster(experiment, address) as cluster, RayRuntime(cluster, experiment.model.kind) as remote:
+            world, setup = _prepare(experiment)  # while the actors import: imports beside Ray's start slow both
+            begin()
+            if cluster.warning:
+                say(f"warning: {cluster.warning}")
+            remote.load(world, setup)
+            _federate(world, remote, directory, tell)
     summary = summarise(directory)
     directory.write_summary(summary.asdict())
     directory.write_provenance(directory.provenance() | {"finished": _now()})

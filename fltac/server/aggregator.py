@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from fltac.config import Hdbscan
+from fltac.config import Settling
 from fltac.seeds import generator
 from fltac.server.clustering import CLUSTERERS, Found, Hints, warm_up
 from fltac.server.merging import MERGERS, aggregation_error, mean
+from fltac.server.settling import conflicts, settle
 from fltac.server.similarity import SIMILARITIES, plane
 from fltac.server.state import START, Address, Cluster, Key, Post, Setup, State, Step, shape_name
-from fltac.server.tracking import identify, settle_noise
+from fltac.server.tracking import identify
 from fltac.wire.codecs import WireError, decode, encode
 from fltac.wire.messages import Broadcast, Head, Update
 
@@ -28,7 +29,7 @@ class Sight:
     keys: list[Key]
     points: np.ndarray  # (n, d)
     found: Found
-    labels: np.ndarray  # (n,) after the noise policy
+    labels: np.ndarray  # (n,) once settled
     ids: dict[Key, int]
     events: dict[int, str]
     next_id: int
@@ -39,7 +40,10 @@ class Aggregator:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        warm_up(setup.clustering.type)  # thread limits hold only for libraries that are there when they are set
+
+    def warm_up(self) -> None:
+        """Imports what a step computes with; `step` does it itself where nobody did before."""
+        warm_up(self.setup.clustering.type)
 
     def start(self) -> State:
         """Before the first round every slot is at v0."""
@@ -51,6 +55,7 @@ class Aggregator:
         Every slot's last known adapter is clustered, those of absent slots too; only this round's are merged. The
         order of the payloads says nothing. Raises WireError for a payload that is no update of this run and round.
         """
+        self.warm_up()  # thread limits hold only for libraries that are there when they are set
         with threadpool_limits(1):  # the same sums in the same order on every machine of a kind
             updates = sorted(self._decoded(state, payloads), key=lambda update: update.key)
             known = {**state.adapters, **{update.key: update.adapter for update in updates}}
@@ -64,6 +69,7 @@ class Aggregator:
                 clusters=_cluster_rows(sight, errors),
                 labels=sight.ids,
                 noise=int((sight.found.labels < 0).sum()),
+                conflicts=conflicts(sight.found.labels, [client for client, _ in sight.keys]),
                 seconds_cluster=clustered - began,
                 seconds_merge=merged - clustered,
             )
@@ -126,14 +132,15 @@ class Aggregator:
     def _sight(self, state: State, known: Mapping[Key, np.ndarray]) -> Sight:
         setup, keys = self.setup, sorted(known)
         similarity, config = setup.similarity, setup.clustering
-        points = SIMILARITIES[similarity.type](np.stack([known[key] for key in keys]), setup.spec, similarity)
+        adapters = np.stack([known[key] for key in keys])
+        points = SIMILARITIES[similarity.type](adapters, setup.start, setup.spec, similarity)
         truths = [setup.told[key] for key in keys] if config.type == "oracle" else []
         hints = Hints(generator(setup.seed, "clustering", state.round + 1), truths, setup.number_of_tasks)
         found = CLUSTERERS[config.type](points, config, hints)
         labels = found.labels
-        if isinstance(config, Hdbscan):
+        if isinstance(config, Settling):
             last = [state.labels.get(key) for key in keys]
-            labels = settle_noise(points, labels, last, config.noise, config.noise_bound)
+            labels = settle(points, labels, [client for client, _ in keys], last, config)
         ids, events, next_id = identify(dict(zip(keys, labels.tolist(), strict=True)), state.labels, state.next_id)
         return Sight(keys, points, found, labels, ids, events, next_id)
 

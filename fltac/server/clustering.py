@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fltac.config import Hdbscan, Kmeans
+from fltac.server.similarity import around_mean
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def hdbscan(points: np.ndarray, config: Hdbscan, hints: Hints) -> Found:
     from hdbscan import HDBSCAN  # a second of import, and only this clusterer's
 
     model = HDBSCAN(config.min_cluster_size, config.min_samples, core_dist_n_jobs=1, approx_min_span_tree=False)
-    model.fit(points.astype(np.float64))
+    model.fit((around_mean(points) if config.centre else points).astype(np.float64))
     return Found(model.labels_, dict(enumerate(map(float, model.cluster_persistence_))))
 
 

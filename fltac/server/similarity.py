@@ -1,4 +1,7 @@
-"""Updates as points whose Euclidean distance is their dissimilarity, so that any clusterer goes with any similarity."""
+"""Updates as points whose Euclidean distance is their dissimilarity, so that any clusterer goes with any similarity.
+
+The origin is v0, an adapter that learned nothing: so the cosine of two points says how far they learned the same.
+"""
 
 from __future__ import annotations
 
@@ -10,35 +13,43 @@ import numpy as np
 from fltac.config import Flat, Product
 from fltac.wire.messages import AdapterSpec
 
+RESOLUTION = 1e-6  # of the largest coordinate: what is nearer to the mean than this is rounding
 
-def flat(adapters: np.ndarray, spec: AdapterSpec, config: Flat) -> np.ndarray:
-    """The flattened A and B themselves: (n, p) -> (n, p). Depends on the gauge (B R, R^-1 A), so on a shared start.
 
-    Source: arXiv 2404.15384, section 3.
+def flat(adapters: np.ndarray, start: np.ndarray, spec: AdapterSpec, config: Flat) -> np.ndarray:
+    """The flattened A and B as they moved from v0: (n, p) -> (n, p). Depends on the gauge (B R, R^-1 A) and the start.
+
+    Their distances are those of the flattened A and B. Source: arXiv 2404.15384, section 3.
     """
-    return adapters
+    return np.asarray(adapters - start)
 
 
-def product(adapters: np.ndarray, spec: AdapterSpec, config: Product) -> np.ndarray:
+def product(adapters: np.ndarray, start: np.ndarray, spec: AdapterSpec, config: Product) -> np.ndarray:
     """Points with |x_i - x_j|^2 = 2 - 2 k_ij, where k = mean_l cos(B_i A_i, B_j A_j) over layers l: (n, p) -> (n, n).
 
-    With `centre`, k is the cosine that remains when the mean point is taken off: J k J with J = I - 1/n, scaled to a
-    diagonal of one. Gauge-free, since B A is. An adapter that changes nothing in a layer is there orthogonal to all.
+    Gauge-free, since B A is. An adapter that changes nothing in a layer is there orthogonal to all.
     """
     kernel = np.zeros((len(adapters), len(adapters)))
     for gram in layer_grams(adapters, spec):
-        kernel += _cosines(gram) / len(spec.layers)
+        kernel += cosines(gram) / len(spec.layers)
     np.fill_diagonal(kernel, 1.0)
-    if config.centre:
-        off = kernel - kernel.mean(axis=0)
-        kernel = _cosines(off - off.mean(axis=1, keepdims=True), least=1e-9)  # below is rounding
     return embed(kernel)
 
 
-def _cosines(gram: np.ndarray, least: float = 0.0) -> np.ndarray:
-    """Inner products (n, n) scaled to a diagonal of one; to zeros for a point whose square is at most `least`."""
+def around_mean(points: np.ndarray) -> np.ndarray:
+    """The points as seen from their mean, at equal lengths: (n, d) -> (n, d), or zeros where nothing is left.
+
+    What all adapters have in common, such as the first steps from v0, says nothing of their tasks.
+    """
+    off = points - points.mean(axis=0)
+    norm = np.linalg.norm(off, axis=1, keepdims=True)
+    return np.asarray(off / np.where(norm > RESOLUTION * np.abs(points).max(initial=1.0), norm, np.inf))
+
+
+def cosines(gram: np.ndarray) -> np.ndarray:
+    """Inner products (n, n) scaled to a diagonal of one; to zeros for a point that is zero."""
     square = np.diag(gram)
-    norm = np.sqrt(np.where(square > least, square, np.inf))
+    norm = np.sqrt(np.where(square > 0, square, np.inf))
     return np.asarray(gram / norm[:, None] / norm[None, :])
 
 
@@ -72,4 +83,7 @@ def plane(points: np.ndarray) -> np.ndarray:
     return np.asarray(xy * np.where(lead < 0, -1.0, 1.0))
 
 
-SIMILARITIES: dict[str, Callable[[np.ndarray, AdapterSpec, Any], np.ndarray]] = {"flat": flat, "product": product}
+SIMILARITIES: dict[str, Callable[[np.ndarray, np.ndarray, AdapterSpec, Any], np.ndarray]] = {
+    "flat": flat,
+    "product": product,
+}

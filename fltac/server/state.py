@@ -82,7 +82,8 @@ class Step(NamedTuple):
     updates: list[dict[str, Any]]
     clusters: list[dict[str, Any]]
     labels: dict[Key, int]
-    noise: int
+    noise: int  # updates that the clusterer left out
+    conflicts: int  # pairs of one client's slots that it put together
     seconds_cluster: float
     seconds_merge: float
 

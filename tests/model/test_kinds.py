@@ -31,3 +31,13 @@ def test_pairs_are_two_segments_and_long_texts_are_cut(tiny_world):
 def test_no_examples_are_no_tokens(tiny_world):
     source = (tiny_world.experiment.model.source.path, None)
     assert len(KINDS["text-classification"].encode(([],), np.zeros(0, np.int64), source, 16)) == 0
+
+
+def test_a_long_text_is_cut_to_what_it_would_have_been_cut_to(tiny_world):
+    source = (tiny_world.experiment.model.source.path, None)
+    kind, text = KINDS["text-classification"], "\n good  cat\tdog-sun, " * 30
+    long = kind.encode(([text],), np.array([0]), source, 1000)
+    short = kind.encode(([text],), np.array([0]), source, 9)
+    assert short.lengths.tolist() == [9]
+    assert short.ids[:-1].tolist() == long.ids[:8].tolist()  # then the end mark
+    assert kind.encode(([" "],), np.array([0]), source, 9).lengths.tolist() == [2]

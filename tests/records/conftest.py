@@ -33,7 +33,7 @@ def _record(round=1, accuracy=0.5, labels=None, truths=TRUTHS):
         "updates": [_found(0, 0, 0), _found(0, 1, 1), _found(1, 0, 0)],
         "clusters": clusters,
         "labels": labels or {(0, 0): 0, (0, 1): 1, (1, 0): 0, (2, 0): 1},
-        **{"noise": 1, "seconds_cluster": 0.25, "seconds_merge": 0.125},
+        **{"noise": 1, "conflicts": 3, "seconds_cluster": 0.25, "seconds_merge": 0.125},
     }
     evaluations = [
         _judged("news", None, "test", "accuracy", accuracy),

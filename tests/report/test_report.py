@@ -52,7 +52,14 @@ def record(round: int, kind: Kind) -> RoundRecord:
     seconds = {f"seconds{part}": 2.0 for part in ("_training", "_server", "_evaluation")}
     wire = {"bytes_up": 3_000_000, "bytes_up_heads": 30_000, "bytes_down": 1_000_000, "bytes_down_heads": 10_000}
     line = {"round": round, "accuracy": accuracy, "accuracy_mean": 0.5 + kind.gain * round, "accuracy_validation": {}}
-    found = {"clusters": 1 if kind.shared else 2, "noise": 0, "ari": score, "nmi": score, "matched_accuracy": score}
+    found = {
+        "clusters": 1 if kind.shared else 2,
+        "noise": 0,
+        "conflicts": 0,
+        "ari": score,
+        "nmi": score,
+        "matched_accuracy": score,
+    }
     slots = (0,) if kind.shared else (0, 1)
     updates = [update(round, client, slot, None if kind.shared else TASKS[slot]) for client in (0, 1) for slot in slots]
     clusters = [
@@ -114,7 +121,7 @@ def test_one_run_is_told_in_numbers(tiny):
     assert ["news", "0.500", "0.500", "0.700", "+0.200"] in rows(tiny)
     assert ["mean of tasks", "0.500", "0.500", "0.700", "+0.200"] in rows(tiny)
     assert ["6.00 MB", "2.00 MB", "1.0 %", "16 s", "25.0 %", "25.0 %", "25.0 %"] in rows(tiny)
-    assert ["2", "2", "0", "1.000", "1.000", "1.000"] in rows(tiny)
+    assert ["2", "2", "0", "0", "1.000", "1.000", "1.000"] in rows(tiny)
     assert ["0", "2", "born", "—", "0.250", "—"] in rows(tiny)
 
 
@@ -166,13 +173,13 @@ def test_unfinished_run(tmp_path):
 def test_a_shared_adapter_has_no_task_and_no_score(tmp_path):
     folders = [write_run(tmp_path / "shared", Kind(shared=True, method="fedit")), write_run(tmp_path / "own")]
     alone = own_text(write_report(folders[:1]))
-    assert ["2", "1", "0", "—", "—", "—"] in rows(alone)
+    assert ["2", "1", "0", "0", "—", "—", "—"] in rows(alone)
     *_, clustering, by_task, adapters = figures(alone)
     assert [note["text"] for note in clustering["layout"]["annotations"]].count("not defined") == 4
     assert by_task["data"][0]["y"] == ["all tasks"]
     assert "all tasks" in adapters["data"][0]["hovertext"][0]
     both = own_text(write_report(folders, tmp_path / "page.html"))
-    assert ["own", "2", "2", "0", "1.000", "1.000", "1.000"] in rows(both)
+    assert ["own", "2", "2", "0", "0", "1.000", "1.000", "1.000"] in rows(both)
     assert "NaN" not in both
 
 
