@@ -10,6 +10,7 @@ import numpy as np
 
 from fltac.data.batching import evaluation_batches, training_batches
 from fltac.data.partition import Shard
+from fltac.model.adapters import regauge
 from fltac.model.backbone import Backbone, build
 from fltac.model.training import Score, Work, evaluate, train
 from fltac.seeds import generator
@@ -96,7 +97,10 @@ class Client:
         examples = [len(self.shards[one].indices) for one in group]
         trained = [] if local else [Head(m, n) for m, n in zip(done.heads, examples, strict=True)]
         total = sum(examples)
-        update = Update(round, self.number, slot, self.world.spec.fingerprint, done.adapter, tuple(trained), total)
+        adapter = done.adapter
+        if experiment.adapter.gauge == "random":
+            adapter = regauge(adapter, self.world.spec, generator(experiment.seed, "gauge", self.number, slot, round))
+        update = Update(round, self.number, slot, self.world.spec.fingerprint, adapter, tuple(trained), total)
         encoded = encode(update, experiment.wire.up)
         up, down = measure(encoded), measure(payload)
         row = {

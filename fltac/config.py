@@ -56,6 +56,8 @@ class Adapter(Config):
     alpha: Annotated[float, Field(gt=0)] | None = None  # the other way to say it: scale = alpha / rank
     targets: Names | None = None  # module names; by architecture where not given
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    init: Literal["shared", "per-client"] = "shared"  # v0; per-client is a stress: clusters mean little then
+    gauge: Literal["kept", "random"] = "kept"  # random is a stress: each upload is (B Q, Q^T A), Q drawn anew
 
     @model_validator(mode="after")
     def _one_scale(self) -> Adapter:
@@ -164,12 +166,40 @@ class Exchange(Config):
     heads: Literal["merge", "local"] = "merge"
 
 
+Of = Literal["adapter", "step"]  # what is compared: the change from v0, or the change since what was sent
+
+
 class Flat(Config):
     type: Literal["flat"]
+    of: Of = "adapter"
+
+
+class B(Config):
+    type: Literal["b"]
+    of: Of = "adapter"
 
 
 class Product(Config):
     type: Literal["product"]
+    of: Of = "adapter"
+
+
+class Subspace(Config):
+    type: Literal["subspace"]
+    of: Of = "adapter"
+
+
+class Sketch(Config):
+    """A random projection: for thousands of adapters, where an n x n kernel is too much."""
+
+    type: Literal["sketch"]
+    of: Of = "adapter"
+    basis: Literal["product", "flat"] = "product"
+    size: Positive = 512  # numbers an adapter
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+Similarity = Flat | B | Product | Subspace | Sketch
 
 
 class Settling(Config):
@@ -190,12 +220,32 @@ class Hdbscan(Settling):
     type: Literal["hdbscan"]
     min_cluster_size: Annotated[int, Field(ge=2)] = 2
     min_samples: Positive = 1
+    epsilon: Annotated[float, Field(ge=0)] = 0.0  # clusters nearer than this are not split further
+    allow_single_cluster: bool = False
     centre: bool = True  # look at the adapters around their mean: what all have in common says nothing of their tasks
 
 
 class Kmeans(Config):
     type: Literal["kmeans"]
     k: Positive | Literal["tasks"] = "tasks"  # "tasks": told the number of tasks, as in the paper
+    restarts: Positive = 10
+
+
+class Agglomerative(Settling):
+    """Average linkage, cut where the silhouette is highest."""
+
+    type: Literal["agglomerative"]
+    k: Positive | Literal["silhouette"] = "silhouette"
+    least_silhouette: Annotated[float, Field(ge=-1, le=1)] = 0.05  # below it there is one cluster
+    centre: bool = True
+
+
+class Spectral(Settling):
+    """Eigenvectors of the normalised Laplacian, as many as there are before its largest gap."""
+
+    type: Literal["spectral"]
+    k: Positive | Literal["eigengap"] = "eigengap"
+    most: Positive = 20  # clusters to look for
     restarts: Positive = 10
 
 
@@ -211,9 +261,20 @@ class Oracle(Config):
     type: Literal["oracle"]
 
 
+Clustering = Hdbscan | Kmeans | Agglomerative | Spectral | Single | Each | Oracle
+
+
 class Mean(Config):
     type: Literal["mean"]
     weights: Literal["uniform", "examples"] = "uniform"
+
+
+class ProductSvd(Config):
+    type: Literal["product_svd"]
+    weights: Literal["uniform", "examples"] = "uniform"
+
+
+Merging = Mean | ProductSvd
 
 
 # -- where and how -------------------------------------------------------------------------------
@@ -268,9 +329,9 @@ class Experiment(Config):
     resources: Resources = Resources()
     wire: Wire = Wire()
     exchange: Exchange
-    similarity: Annotated[Flat | Product, Field(discriminator="type")]
-    clustering: Annotated[Hdbscan | Kmeans | Single | Each | Oracle, Field(discriminator="type")]
-    merging: Annotated[Mean, Field(discriminator="type")]
+    similarity: Annotated[Similarity, Field(discriminator="type")]
+    clustering: Annotated[Clustering, Field(discriminator="type")]
+    merging: Annotated[Merging, Field(discriminator="type")]
     sweep: Sweep | None = None
 
     def truths(self) -> dict[str, str]:

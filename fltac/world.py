@@ -140,6 +140,7 @@ def server_setup(plan: Plan) -> Setup:
         told = {key: truths[shard.task] for key, shard in plan.shards.items()}
     elif experiment.exchange.adapters == "shared":
         told = {key: shard.task for key, shard in plan.shards.items()}
+    own = {client for client, _ in plan.shards} if experiment.adapter.init == "per-client" else set()
     shapes = {task: shape_name(classes, columns) for task, classes in plan.classes.items()}
     return Setup(
         seed=experiment.seed,
@@ -154,4 +155,5 @@ def server_setup(plan: Plan) -> Setup:
         down=experiment.wire.down,
         number_of_tasks=len(set(truths.values())),
         told=told,
+        own_starts={client: start_adapter(plan.spec, experiment.seed, client) for client in sorted(own)},
     )

@@ -54,15 +54,18 @@ def _tweet_sentiment(folder: Path) -> tuple[pa.Table, pa.Table]:
 
 
 def _reply_matching(folder: Path) -> tuple[pa.Table, pa.Table]:
-    """Does the reply answer the question? Real pairs, and as many with a reply to another topic's question."""
+    """Does the reply answer the question? Half of the pairs are real, half have a reply to another topic's question.
+
+    Of each pair there is only one or the other: where both are there, the one in train tells the one set aside.
+    """
     pairs = _conversations(folder)
     draw = generator(0, "sample", "reply-matching", "false replies")
     rows: list[dict[str, Any]] = []
-    for pair in pairs:
+    for pair, real in zip(pairs, draw.permutation(len(pairs)) % 2 == 0, strict=True):
         others = [other for other in pairs if other["topic"] != pair["topic"]]
-        false = others[int(draw.integers(len(others)))]["reply"]
-        rows.append({"question": pair["question"], "reply": pair["reply"], "label": "matches"})
-        rows.append({"question": pair["question"], "reply": false, "label": "differs"})
+        reply = pair if real else others[int(draw.integers(len(others)))]
+        row = {"question": pair["question"], "reply": reply["reply"], "label": "matches" if real else "differs"}
+        rows.append(row)
     return _split("reply-matching", rows, by="question")
 
 

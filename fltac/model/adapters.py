@@ -86,13 +86,25 @@ def read_adapter(loras: Sequence[LoraLinear]) -> np.ndarray:
     return np.asarray(torch.cat(parts).numpy(), dtype=np.float32)
 
 
-def start_adapter(spec: AdapterSpec, seed: int) -> np.ndarray:
-    """v0 (p,): A uniform in +-1/sqrt(d_in), as in PEFT, and B = 0. All clients start here, or clusters mean nothing."""
+def start_adapter(spec: AdapterSpec, seed: int, *who: int) -> np.ndarray:
+    """v0 (p,): A uniform in +-1/sqrt(d_in), as in PEFT, and B = 0. All clients start here, or clusters mean nothing.
+
+    `who` names a start of one client's own.
+    """
     flat = np.zeros(spec.size, dtype=np.float32)
-    draw = generator(seed, "v0", "adapter")
+    draw = generator(seed, "v0", "adapter", *who)
     for layer, (a, _) in zip(spec.layers, spec.factors(flat), strict=True):
         a[:] = draw.uniform(-1, 1, a.shape) / np.sqrt(layer.d_in)
     return flat
+
+
+def regauge(flat: np.ndarray, spec: AdapterSpec, draw: np.random.Generator) -> np.ndarray:
+    """The same B A as (B Q, Q^T A) with a random orthogonal Q a layer: what a client may send without learning less."""
+    turned = flat.copy()
+    for a, b in spec.factors(turned):
+        q = np.linalg.qr(draw.normal(size=(spec.rank, spec.rank)))[0]
+        b[:], a[:] = b @ q, q.T @ a
+    return turned
 
 
 def start_head(classes: int, width: int, seed: int) -> np.ndarray:

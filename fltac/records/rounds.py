@@ -21,6 +21,7 @@ UPDATES = pa.schema(
         ("slot", pa.int32()),
         ("task", pa.string()),  # null where one adapter serves all tasks of the client
         ("cluster", pa.int32()),
+        ("membership", pa.float64()),  # how firmly, 0 to 1; null where the clusterer does not say
         ("is_noise", pa.bool_()),  # as the clusterer says, before it is settled
         ("bytes_up", pa.int64()),
         ("bytes_up_heads", pa.int64()),  # of bytes_up

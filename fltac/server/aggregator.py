@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from fltac.config import Settling
 from fltac.seeds import generator
 from fltac.server.clustering import CLUSTERERS, Found, Hints, warm_up
-from fltac.server.merging import MERGERS, aggregation_error, mean
+from fltac.server.merging import MERGERS, aggregation_error, mean, weights
 from fltac.server.settling import conflicts, settle
 from fltac.server.similarity import SIMILARITIES, plane
 from fltac.server.state import START, Address, Cluster, Key, Post, Setup, State, Step, shape_name
@@ -47,7 +47,7 @@ class Aggregator:
 
     def start(self) -> State:
         """Before the first round every slot is at v0."""
-        return State(0, {START: self.setup.v0}, {}, {}, 0)
+        return State(0, {START: self.setup.v0}, {}, {}, {}, 0)
 
     def step(self, state: State, payloads: Sequence[bytes]) -> tuple[State, Step]:
         """Similarity -> clustering -> tracking -> merging of the updates of round `state.round + 1`.
@@ -59,8 +59,9 @@ class Aggregator:
         with threadpool_limits(1):  # the same sums in the same order on every machine of a kind
             updates = sorted(self._decoded(state, payloads), key=lambda update: update.key)
             known = {**state.adapters, **{update.key: update.adapter for update in updates}}
+            since = {**state.since, **self._sent(state, updates)}
             began = time.perf_counter()
-            sight = self._sight(state, known)
+            sight = self._sight(state, known, since)
             clustered = time.perf_counter()
             clusters, errors = self._merged(state, updates, sight)
             merged = time.perf_counter()
@@ -73,7 +74,7 @@ class Aggregator:
                 seconds_cluster=clustered - began,
                 seconds_merge=merged - clustered,
             )
-        return State(state.round + 1, clusters, sight.ids, known, sight.next_id), report
+        return State(state.round + 1, clusters, sight.ids, known, since, sight.next_id), report
 
     def post(self, state: State) -> Post:
         """What each registered slot would be sent at the start of round `state.round + 1`, encoded once a content."""
@@ -85,10 +86,10 @@ class Aggregator:
         index: dict[str, int] = {}
         for key in sorted(self.setup.registry):
             cluster = self._home(state, key)
-            same = f"{cluster}/{self.setup.registry[key]}"
+            same = f"{cluster}/{self.setup.registry[key]}" + (f"/{key[0]}" if self._starts_alone(cluster) else "")
             if same not in index:
                 index[same] = len(payloads)
-                payloads.append(self._encoded(state, cluster, [] if local else [self._head(state, cluster, key)]))
+                payloads.append(self._encoded(state, key, [] if local else [self._head(state, cluster, key)]))
             addresses[key] = Address(index[same], -1 if local else 0, cluster, same)
         return Post(payloads, addresses)
 
@@ -101,7 +102,7 @@ class Aggregator:
             slots = [key for key in sorted(self.setup.registry) if key[0] == client]
             for key in slots:
                 addresses[key] = Address(len(payloads), key[1], cluster, f"{cluster}/{self.setup.told[key]}")
-            payloads.append(self._encoded(state, cluster, [self._head(state, cluster, key) for key in slots]))
+            payloads.append(self._encoded(state, (client, 0), [self._head(state, cluster, key) for key in slots]))
         return Post(payloads, addresses)
 
     def _home(self, state: State, key: Key) -> int:
@@ -129,11 +130,18 @@ class Aggregator:
             raise WireError(f"two updates of one slot in round {state.round + 1}")
         return updates
 
-    def _sight(self, state: State, known: Mapping[Key, np.ndarray]) -> Sight:
+    def _sent(self, state: State, updates: Sequence[Update]) -> dict[Key, np.ndarray]:
+        """What the updates set out from, where steps are compared."""
+        if self.setup.similarity.of == "adapter":
+            return {}
+        return {update.key: self._adapter(state, update.key) for update in updates}
+
+    def _sight(self, state: State, known: Mapping[Key, np.ndarray], since: Mapping[Key, np.ndarray]) -> Sight:
         setup, keys = self.setup, sorted(known)
         similarity, config = setup.similarity, setup.clustering
-        adapters = np.stack([known[key] for key in keys])
-        points = SIMILARITIES[similarity.type](adapters, setup.start, setup.spec, similarity)
+        now = np.stack([known[key] for key in keys])
+        before = np.stack([since[key] for key in keys]) if since else np.broadcast_to(setup.start, now.shape)
+        points = SIMILARITIES[similarity.type](now, before, setup.spec, similarity)
         truths = [setup.told[key] for key in keys] if config.type == "oracle" else []
         hints = Hints(generator(setup.seed, "clustering", state.round + 1), truths, setup.number_of_tasks)
         found = CLUSTERERS[config.type](points, config, hints)
@@ -164,7 +172,8 @@ class Aggregator:
         adapters = np.stack([update.adapter for update in members])
         examples = np.array([update.num_examples for update in members])
         merging = self.setup.merging
-        adapter, weight = MERGERS[merging.type](adapters, examples, merging)
+        weight = weights(examples, merging.weights)
+        adapter = MERGERS[merging.type](adapters, weight, self.setup.spec)
         groups: dict[str, list[Head]] = {}
         for update in members:
             for position, head in enumerate(update.heads):
@@ -184,18 +193,27 @@ class Aggregator:
         matrix = state.clusters[cluster].heads.get(name)
         return Head(self.setup.start_heads[self.setup.registry[key]] if matrix is None else matrix)
 
-    def _encoded(self, state: State, cluster: int, heads: Sequence[Head]) -> bytes:
-        adapter = state.clusters[cluster].adapter
-        return encode(Broadcast(state.round + 1, self.setup.spec.fingerprint, adapter, tuple(heads)), self.setup.down)
+    def _starts_alone(self, cluster: int) -> bool:
+        return cluster == START and bool(self.setup.own_starts)
+
+    def _adapter(self, state: State, key: Key) -> np.ndarray:
+        """What the slot is sent now."""
+        cluster = self._home(state, key)
+        return self.setup.own_starts[key[0]] if self._starts_alone(cluster) else state.clusters[cluster].adapter
+
+    def _encoded(self, state: State, key: Key, heads: Sequence[Head]) -> bytes:
+        broadcast = Broadcast(state.round + 1, self.setup.spec.fingerprint, self._adapter(state, key), tuple(heads))
+        return encode(broadcast, self.setup.down)
 
 
 def _update_rows(updates: Sequence[Update], sight: Sight) -> list[dict[str, Any]]:
-    place, xy = {key: i for i, key in enumerate(sight.keys)}, plane(sight.points)
+    place, xy, firmness = {key: i for i, key in enumerate(sight.keys)}, plane(sight.points), sight.found.membership
     return [
         {
             "client": update.client,
             "slot": update.slot,
             "cluster": sight.ids[update.key],
+            "membership": None if firmness is None else float(firmness[place[update.key]]),
             "is_noise": bool(sight.found.labels[place[update.key]] < 0),
             "norm": float(np.linalg.norm(update.adapter)),
             "x": float(xy[place[update.key], 0]),

@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from fltac.config import Hdbscan, Kmeans
-from fltac.server.similarity import around_mean
+from fltac.config import Agglomerative, Hdbscan, Kmeans, Spectral
+from fltac.server.similarity import around_mean, unit
 
 
 @dataclass(frozen=True)
 class Found:
-    """A label for each point, 0..k-1 or -1 for noise, and each cluster's persistence where the clusterer knows it."""
+    """A label for each point, 0..k-1 or -1 for noise, and what else the clusterer knows."""
 
     labels: np.ndarray  # (n,)
-    persistence: dict[int, float] = field(default_factory=dict)
+    persistence: dict[int, float] = field(default_factory=dict)  # of each cluster
+    membership: np.ndarray | None = None  # (n,) how firmly each point belongs to its cluster, 0 to 1
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,16 @@ def hdbscan(points: np.ndarray, config: Hdbscan, hints: Hints) -> Found:
         return Found(np.full(len(points), -1))
     from hdbscan import HDBSCAN  # a second of import, and only this clusterer's
 
-    model = HDBSCAN(config.min_cluster_size, config.min_samples, core_dist_n_jobs=1, approx_min_span_tree=False)
+    model = HDBSCAN(
+        config.min_cluster_size,
+        config.min_samples,
+        cluster_selection_epsilon=config.epsilon,
+        allow_single_cluster=config.allow_single_cluster,
+        core_dist_n_jobs=1,
+        approx_min_span_tree=False,
+    )
     model.fit((around_mean(points) if config.centre else points).astype(np.float64))
-    return Found(model.labels_, dict(enumerate(map(float, model.cluster_persistence_))))
+    return Found(model.labels_, dict(enumerate(map(float, model.cluster_persistence_))), model.probabilities_)
 
 
 def kmeans(points: np.ndarray, config: Kmeans, hints: Hints) -> Found:
@@ -52,6 +60,45 @@ def kmeans(points: np.ndarray, config: Kmeans, hints: Hints) -> Found:
     k = min(wanted, len(np.unique(points, axis=0)))
     state = int(hints.draw.integers(2**31))
     return Found(KMeans(k, n_init=config.restarts, random_state=state).fit_predict(points))
+
+
+def agglomerative(points: np.ndarray, config: Agglomerative, hints: Hints) -> Found:
+    """Average linkage on Euclidean distance, k given or of the highest mean silhouette (Rousseeuw 1987).
+
+    One cluster where no cut has a silhouette of `least_silhouette`. Source of the use: arXiv 2509.15087, section 3.
+    """
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import pdist, squareform
+    from sklearn.metrics import silhouette_score
+
+    n = len(points)
+    if n < 3:
+        return Found(np.zeros(n, dtype=np.int64))
+    distances = pdist(around_mean(points) if config.centre else points)
+    tree = linkage(distances, "average")
+    if config.k != "silhouette":
+        return Found(fcluster(tree, min(config.k, n), "maxclust") - 1)
+    cuts = [fcluster(tree, k, "maxclust") - 1 for k in range(2, n)]
+    square = squareform(distances)
+    scored = [(silhouette_score(square, cut, metric="precomputed"), cut) for cut in cuts if cut.any()]
+    best, cut = max(scored, key=lambda one: one[0], default=(-1.0, np.zeros(n, dtype=np.int64)))
+    return Found(cut if best >= config.least_silhouette else np.zeros(n, dtype=np.int64))
+
+
+def spectral(points: np.ndarray, config: Spectral, hints: Hints) -> Found:
+    """Normalised cuts (Ng, Jordan and Weiss 2001) of the cosines above zero, k given or before the largest eigengap."""
+    from sklearn.cluster import KMeans
+
+    cosines = unit(points) @ unit(points).T
+    affinity = np.clip(cosines, 0, None) * ~np.eye(len(points), dtype=bool)
+    scale = np.sqrt(np.maximum(affinity.sum(axis=1), 1e-12))
+    values, vectors = np.linalg.eigh(affinity / np.outer(scale, scale))
+    falling = values[::-1][: config.most + 1]
+    k = int((falling[:-1] - falling[1:]).argmax()) + 1 if config.k == "eigengap" and len(falling) > 1 else config.k
+    k = 1 if k == "eigengap" else min(int(k), len(points))
+    state = int(hints.draw.integers(2**31))
+    seen = unit(vectors[:, ::-1][:, :k])
+    return Found(KMeans(k, n_init=config.restarts, random_state=state).fit_predict(seen))
 
 
 def single(points: np.ndarray, config: object, hints: Hints) -> Found:
@@ -75,10 +122,17 @@ def warm_up(kind: str) -> None:
         importlib.import_module(library)
 
 
-LIBRARIES = {"hdbscan": ("hdbscan",), "kmeans": ("sklearn.cluster",)}
+LIBRARIES = {
+    "hdbscan": ("hdbscan",),
+    "kmeans": ("sklearn.cluster",),
+    "agglomerative": ("scipy.cluster.hierarchy", "sklearn.metrics"),
+    "spectral": ("sklearn.cluster",),
+}
 CLUSTERERS: dict[str, Callable[[np.ndarray, Any, Hints], Found]] = {
     "hdbscan": hdbscan,
     "kmeans": kmeans,
+    "agglomerative": agglomerative,
+    "spectral": spectral,
     "single": single,
     "each": each,
     "oracle": oracle,

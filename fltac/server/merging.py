@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fltac.config import Mean
 from fltac.server.similarity import layer_grams
 from fltac.wire.messages import AdapterSpec
 
@@ -30,7 +29,7 @@ def mean(stacked: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 def aggregation_error(adapters: np.ndarray, merged: np.ndarray, weight: np.ndarray, spec: AdapterSpec) -> float:
     """||merged B A - sum_i w_i B_i A_i|| / ||sum_i w_i B_i A_i||, Frobenius over all layers, from r x r products."""
-    gram = sum(layer_grams(np.vstack([adapters, merged[None]]), spec))
+    gram = sum(layer_grams(spec.factors(np.vstack([adapters, merged[None]]).astype(np.float64))))
     coefficients = np.append(weight, 0.0)
     exact = float(coefficients @ gram @ coefficients)
     coefficients[-1] = -1.0
@@ -38,10 +37,29 @@ def aggregation_error(adapters: np.ndarray, merged: np.ndarray, weight: np.ndarr
     return float(np.sqrt(max(gap, 0.0) / exact)) if exact > 0 else 0.0
 
 
-def mean_adapter(adapters: np.ndarray, num_examples: np.ndarray, config: Mean) -> tuple[np.ndarray, np.ndarray]:
-    """The members' mean (p,) and the weights (n,) it took."""
-    weight = weights(num_examples, config.weights)
-    return mean(adapters, weight), weight
+def mean_adapter(adapters: np.ndarray, weight: np.ndarray, spec: AdapterSpec) -> np.ndarray:
+    """The members' mean, (n, p) -> (p,)."""
+    return mean(adapters, weight)
 
 
-MERGERS: dict[str, Callable[[np.ndarray, np.ndarray, Mean], tuple[np.ndarray, np.ndarray]]] = {"mean": mean_adapter}
+def product_svd(adapters: np.ndarray, weight: np.ndarray, spec: AdapterSpec) -> np.ndarray:
+    """The adapter of rank r nearest to sum_i w_i B_i A_i in each layer, (n, p) -> (p,): U sqrt(S), sqrt(S) V^T.
+
+    Free of gauge. The products are never formed: of [w_1 B_1 .. w_n B_n] and [A_1; ..; A_n] the QR factors suffice.
+    Source: arXiv 2402.11505, section 3.
+    """
+    parts = []
+    for a, b in spec.factors(adapters.astype(np.float64)):
+        n, r = a.shape[:2]
+        q_b, r_b = np.linalg.qr((b * weight[:, None, None]).transpose(1, 0, 2).reshape(b.shape[1], n * r))
+        q_a, r_a = np.linalg.qr(a.reshape(n * r, -1).T)
+        u, s, vt = np.linalg.svd(r_b @ r_a.T)
+        root = np.sqrt(s[:r])
+        parts += [(root[:, None] * (vt[:r] @ q_a.T)).ravel(), ((q_b @ u[:, :r]) * root).ravel()]
+    return np.concatenate(parts).astype(np.float32)
+
+
+MERGERS: dict[str, Callable[[np.ndarray, np.ndarray, AdapterSpec], np.ndarray]] = {
+    "mean": mean_adapter,
+    "product_svd": product_svd,
+}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fltac.config import Settling
-from fltac.server.similarity import around_mean, cosines
+from fltac.server.similarity import around_mean, unit
 
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -44,14 +44,12 @@ def settle(
         taking_part = np.flatnonzero(~loose | (rules.noise == "nearest"))
         if rules.cannot_link:
             loose |= _in_conflict(labels, owned)
-        here = np.ix_(taking_part, taking_part)
         groups = _Groups(labels[taking_part], loose[taking_part])
         groups.owned = owned[taking_part].astype(np.float64) if rules.cannot_link else None
         groups.whole_merge = rules.join is not None
-        from_mean = around_mean(points)
-        groups.merge((from_mean @ from_mean.T)[here], _mean_cosine, 0.0)
+        groups.merge(around_mean(points)[taking_part], _mean_cosine, 0.0)
         if rules.join is not None:
-            groups.merge(cosines(points @ points.T)[here], _reliable_cosine, rules.join)
+            groups.merge(unit(points)[taking_part], _reliable_cosine, rules.join)
         labels[taking_part] = groups.labels()
     alone = labels < 0
     labels[alone] = labels.max(initial=-1) + 1 + np.arange(alone.sum())
@@ -96,10 +94,11 @@ class _Groups:
         self.members[: len(clusters)] = (labels == clusters[:, None]) & ~loose
         self.members[len(clusters) + np.arange(len(singles)), singles] = 1
 
-    def merge(self, kernel: np.ndarray, score: Score, least: float) -> None:
-        """Merges the pair that scores best by its sums over the kernel (n, n), while that is above `least`."""
-        sums = self.members @ kernel @ self.members.T  # (g, g)
-        own = self.members @ np.diag(kernel)  # (g,)
+    def merge(self, points: np.ndarray, score: Score, least: float) -> None:
+        """Merges the pair that scores best by the sums of its points' inner products, while that is above `least`."""
+        totals = self.members @ points  # (g, d)
+        sums = totals @ totals.T  # (g, g)
+        own = self.members @ (points**2).sum(axis=1)  # (g,)
         while len(sums) > 1:
             scores = np.where(self._allowed(), score(sums, self.members.sum(axis=1), own), -np.inf)
             one, other = sorted(np.unravel_index(scores.argmax(), scores.shape))

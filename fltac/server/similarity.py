@@ -1,39 +1,117 @@
 """Updates as points whose Euclidean distance is their dissimilarity, so that any clusterer goes with any similarity.
 
-The origin is v0, an adapter that learned nothing: so the cosine of two points says how far they learned the same.
+A point is the change from `since` to `now`: from v0 (the adapter), or from what was sent (the step). The origin is no
+change at all, so the cosine of two points says how far they changed alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from fltac.config import Flat, Product
+from fltac.config import B, Flat, Product, Sketch, Subspace
+from fltac.seeds import generator
 from fltac.wire.messages import AdapterSpec
 
 RESOLUTION = 1e-6  # of the largest coordinate: what is nearer to the mean than this is rounding
+Factors = Sequence[tuple[np.ndarray, np.ndarray]]  # a layer: A (n, R, d_in), B (n, d_out, R)
 
 
-def flat(adapters: np.ndarray, start: np.ndarray, spec: AdapterSpec, config: Flat) -> np.ndarray:
-    """The flattened A and B as they moved from v0: (n, p) -> (n, p). Depends on the gauge (B R, R^-1 A) and the start.
+def flat(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Flat) -> np.ndarray:
+    """The flattened A and B, as they moved: (n, p) -> (n, p). Depends on the gauge (B R, R^-1 A) and on a shared v0.
 
-    Their distances are those of the flattened A and B. Source: arXiv 2404.15384, section 3.
+    Source: arXiv 2404.15384, section 3.
     """
-    return np.asarray(adapters - start)
+    return np.asarray(now - since)
 
 
-def product(adapters: np.ndarray, start: np.ndarray, spec: AdapterSpec, config: Product) -> np.ndarray:
-    """Points with |x_i - x_j|^2 = 2 - 2 k_ij, where k = mean_l cos(B_i A_i, B_j A_j) over layers l: (n, p) -> (n, n).
+def b(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: B) -> np.ndarray:
+    """Inner products are mean_l cos(B_i, B_j) over layers l: (n, p) -> (n, sum of d_out r). Depends on gauge and v0.
+
+    Source of leaving A out: arXiv 2509.15087, section 3.
+    """
+    layers = [matrix.reshape(len(now), -1) for _, matrix in spec.factors(now - since)]
+    return np.asarray(np.hstack([unit(rows) for rows in layers]) / np.sqrt(len(layers)))
+
+
+def product(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Product) -> np.ndarray:
+    """Points with |x_i - x_j|^2 = 2 - 2 k_ij, k = mean_l cos(D_i, D_j) of D = B A over layers l: (n, p) -> (n, n).
 
     Gauge-free, since B A is. An adapter that changes nothing in a layer is there orthogonal to all.
     """
-    kernel = np.zeros((len(adapters), len(adapters)))
-    for gram in layer_grams(adapters, spec):
-        kernel += cosines(gram) / len(spec.layers)
-    np.fill_diagonal(kernel, 1.0)
-    return embed(kernel)
+    return _embed_mean([cosines(gram) for gram in layer_grams(changes(now, since, spec))])
+
+
+def subspace(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Subspace) -> np.ndarray:
+    """As `product`, with k = mean_l |U_i^T U_j|_F^2 / r, the mean squared cosine of the principal angles of col(B A).
+
+    U (d_out, r) are the leading left singular vectors of B A, so signs and sizes say nothing: (n, p) -> (n, n).
+    """
+    grams = []
+    for a, b in changes(now, since, spec):
+        q, r = np.linalg.qr(b)  # (n, d_out, R), (n, R, R)
+        inner, sizes, _ = np.linalg.svd(r @ np.linalg.qr(a.transpose(0, 2, 1))[1].transpose(0, 2, 1))
+        there = sizes > RESOLUTION * sizes.max(axis=1, keepdims=True, initial=0)  # a change of lower rank spans less
+        u = ((q @ inner) * there[:, None, :])[:, :, : spec.rank]
+        rows = u.transpose(0, 2, 1).reshape(-1, u.shape[1])  # (n r, d_out)
+        squares = (rows @ rows.T).reshape(len(now), spec.rank, len(now), spec.rank) ** 2
+        grams.append(squares.sum(axis=(1, 3)) / spec.rank)
+    return _embed_mean(grams)
+
+
+def sketch(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Sketch) -> np.ndarray:
+    """Random projections of `flat`, or of `product`, with squared distances right in the mean: (n, p) -> (n, size).
+
+    flat: x G / sqrt(size) with G normal; a squared distance has a relative standard error of sqrt(2 / size).
+    product: a layer is (u^T B)(A v) / (|B A| sqrt(size)) with u, v normal, `size` numbers shared out over the layers;
+    sqrt(8 / size) at most, since E[(u^T M v)^4] <= 9 |M|^4. Source: Johnson and Lindenstrauss 1984.
+    """
+    draw = generator(config.seed, "sketch")
+    if config.basis == "flat":
+        change = now - since
+        points = np.zeros((len(now), config.size))
+        for start in range(0, change.shape[1], 4096):  # in blocks, so that G is never there as a whole
+            block = change[:, start : start + 4096]
+            points += block @ draw.normal(size=(block.shape[1], config.size))
+        return np.asarray(points / np.sqrt(config.size))
+    number = -(-config.size // len(spec.layers))
+    columns = []
+    for a, b in changes(now, since, spec):
+        u, v = draw.normal(size=(number, b.shape[1])), draw.normal(size=(number, a.shape[2]))
+        seen = np.einsum("nkr,nrk->nk", u @ b, a @ v.T)  # (n, number)
+        norm = np.sqrt(np.einsum("nij,nji->n", b.transpose(0, 2, 1) @ b, a @ a.transpose(0, 2, 1)))
+        columns.append(seen / np.where(norm > 0, norm, np.inf)[:, None])
+    return np.asarray(np.hstack(columns) / np.sqrt(number * len(spec.layers)))
+
+
+def changes(now: np.ndarray, since: np.ndarray, spec: AdapterSpec) -> Factors:
+    """Factors of B A now - B A since, float64: as now where all of `since` is B = 0, else [A, A'] and [B, -B']."""
+    here, there = spec.factors(now.astype(np.float64)), spec.factors(since.astype(np.float64))
+    if not any(b.any() for _, b in there):
+        return here
+    factors = []
+    for (a, b), (old_a, old_b) in zip(here, there, strict=True):
+        moved = (a != old_a).any(axis=(1, 2)) | (b != old_b).any(axis=(1, 2))  # else rounding would be a direction
+        both = np.concatenate([b, -old_b], axis=2) * moved[:, None, None]
+        factors.append((np.concatenate([a, old_a], axis=1), both))
+    return factors
+
+
+def layer_grams(factors: Factors) -> list[np.ndarray]:
+    """For each layer the (n, n) inner products <B_i A_i, B_j A_j> = sum((B_i^T B_j) * (A_i A_j^T)).
+
+    Costs R x R products a pair and never forms a d x d matrix.
+    """
+    grams = []
+    for a, b in factors:
+        n, r = a.shape[:2]
+        rows_a = a.reshape(n * r, -1)
+        rows_b = b.transpose(0, 2, 1).reshape(n * r, -1)
+        pairs = (rows_a @ rows_a.T) * (rows_b @ rows_b.T)
+        grams.append(pairs.reshape(n, r, n, r).sum(axis=(1, 3)))
+    return grams
 
 
 def around_mean(points: np.ndarray) -> np.ndarray:
@@ -41,9 +119,13 @@ def around_mean(points: np.ndarray) -> np.ndarray:
 
     What all adapters have in common, such as the first steps from v0, says nothing of their tasks.
     """
-    off = points - points.mean(axis=0)
-    norm = np.linalg.norm(off, axis=1, keepdims=True)
-    return np.asarray(off / np.where(norm > RESOLUTION * np.abs(points).max(initial=1.0), norm, np.inf))
+    return unit(points - points.mean(axis=0), RESOLUTION * np.abs(points).max(initial=1.0))
+
+
+def unit(rows: np.ndarray, least: float = 0.0) -> np.ndarray:
+    """Rows at length one; zeros where the length is at most `least`."""
+    norm = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+    return np.asarray(rows / np.where(norm > least, norm, np.inf))
 
 
 def cosines(gram: np.ndarray) -> np.ndarray:
@@ -53,25 +135,17 @@ def cosines(gram: np.ndarray) -> np.ndarray:
     return np.asarray(gram / norm[:, None] / norm[None, :])
 
 
-def layer_grams(adapters: np.ndarray, spec: AdapterSpec) -> list[np.ndarray]:
-    """For each layer the (n, n) inner products <B_i A_i, B_j A_j> = sum((B_i^T B_j) * (A_i A_j^T)).
-
-    Costs r x r products a pair and never forms a d x d matrix.
-    """
-    grams = []
-    n, r = len(adapters), spec.rank
-    for a, b in spec.factors(adapters.astype(np.float64)):
-        rows_a = a.reshape(n * r, -1)
-        rows_b = b.transpose(0, 2, 1).reshape(n * r, -1)
-        pairs = (rows_a @ rows_a.T) * (rows_b @ rows_b.T)
-        grams.append(pairs.reshape(n, r, n, r).sum(axis=(1, 3)))
-    return grams
-
-
 def embed(kernel: np.ndarray) -> np.ndarray:
     """Points (n, n) whose inner products are the kernel (n, n), largest axis first: U sqrt(max(lambda, 0))."""
     values, vectors = np.linalg.eigh((kernel + kernel.T) / 2)
     return np.asarray((vectors * np.sqrt(np.clip(values, 0, None)))[:, ::-1])
+
+
+def _embed_mean(kernels: Sequence[np.ndarray]) -> np.ndarray:
+    """Points of the mean of the layers' kernels, each at length one."""
+    kernel = np.mean(kernels, axis=0)
+    np.fill_diagonal(kernel, 1.0)
+    return embed(kernel)
 
 
 def plane(points: np.ndarray) -> np.ndarray:
@@ -85,5 +159,8 @@ def plane(points: np.ndarray) -> np.ndarray:
 
 SIMILARITIES: dict[str, Callable[[np.ndarray, np.ndarray, AdapterSpec, Any], np.ndarray]] = {
     "flat": flat,
+    "b": b,
     "product": product,
+    "subspace": subspace,
+    "sketch": sketch,
 }

@@ -11,7 +11,7 @@ import numpy as np
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from fltac.config import Each, Exchange, Flat, Hdbscan, Kmeans, Mean, Oracle, Product, Single
+from fltac.config import Clustering, Exchange, Merging, Similarity
 from fltac.wire.codecs import WireError
 from fltac.wire.messages import AdapterSpec
 
@@ -29,12 +29,13 @@ class Setup:
     start_heads: Mapping[str, np.ndarray]  # by shape, see `shape_name`
     registry: Mapping[Key, str]  # every slot there is -> the shape of its head
     exchange: Exchange
-    similarity: Flat | Product
-    clustering: Hdbscan | Kmeans | Single | Each | Oracle
-    merging: Mean
+    similarity: Similarity
+    clustering: Clustering
+    merging: Merging
     down: str
     number_of_tasks: int = 0
     told: Mapping[Key, str] = field(default_factory=dict)
+    own_starts: Mapping[int, np.ndarray] = field(default_factory=dict)  # client -> its own v0, where v0 is not shared
 
     @property
     def v0(self) -> Cluster:
@@ -57,6 +58,7 @@ class State:
     clusters: Mapping[int, Cluster]
     labels: Mapping[Key, int]  # every slot ever heard of -> its cluster
     adapters: Mapping[Key, np.ndarray]  # and the last adapter it sent, so that the absent still count
+    since: Mapping[Key, np.ndarray]  # and what it had been sent before; empty where no step is compared
     next_id: int
 
 
@@ -103,6 +105,8 @@ def dump(state: State, spec: AdapterSpec) -> dict[str, bytes]:
         "labels": np.array([state.labels[key] for key in keys], dtype=np.int64),
         "adapters": adapters.reshape(-1, spec.size),
     }
+    if state.since:
+        tensors["since"] = np.array([state.since[key] for key in keys], dtype=np.float32)
     header = {"round": state.round, "next_id": state.next_id, "spec": spec.fingerprint.hex()}
     # one entry of metadata, since safetensors writes several in no fixed order
     files["server"] = save_tensors(tensors, {"state": json.dumps(header)})
@@ -125,7 +129,8 @@ def load(files: Mapping[str, bytes], setup: Setup) -> State:
     }
     labels = dict(zip(keys, tensors["labels"].tolist(), strict=True))
     adapters = dict(zip(keys, tensors["adapters"], strict=True))
-    return State(header["round"], {START: setup.v0, **clusters}, labels, adapters, header["next_id"])
+    since = dict(zip(keys, tensors["since"], strict=True)) if "since" in tensors else {}
+    return State(header["round"], {START: setup.v0, **clusters}, labels, adapters, since, header["next_id"])
 
 
 def _dump_cluster(cluster: Cluster, spec: AdapterSpec) -> bytes:

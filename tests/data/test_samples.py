@@ -53,7 +53,7 @@ def test_a_text_is_there_once(name):
 def test_replies_are_balanced_in_both_splits():
     for split in rows("reply-matching"):
         counts = Counter(row["label"] for row in split)
-        assert counts["matches"] == counts["differs"] > 100
+        assert min(counts.values()) > 0.45 * counts.total() > 150
 
 
 def test_no_reply_both_matches_and_differs():

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from fltac.config import Adapter
@@ -10,6 +12,7 @@ from fltac.model.adapters import (
     adapter_spec,
     attach,
     read_adapter,
+    regauge,
     start_adapter,
     start_head,
     write_adapter,
@@ -98,3 +101,20 @@ def test_heads_start_alike_where_their_shapes_do():
     assert np.array_equal(start_head(3, 8, 0), start_head(3, 8, 0))
     assert not start_head(3, 8, 0)[:, -1].any()
     assert start_head(2, 8, 0).shape == (2, 9)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_another_gauge_is_the_same_adapter(seed):
+    spec = adapter_spec(Attention(), Adapter(rank=2))
+    draw = np.random.default_rng(seed)
+    flat = draw.normal(size=spec.size).astype(np.float32)
+    turned = regauge(flat, spec, draw)
+    assert np.abs(turned - flat).max() > 1e-3
+    for (a, b), (old_a, old_b) in zip(spec.factors(turned), spec.factors(flat), strict=True):
+        np.testing.assert_allclose(b @ a, old_b @ old_a, atol=1e-5)
+
+
+def test_a_client_may_have_a_start_of_its_own():
+    spec = adapter_spec(Attention(), Adapter(rank=2))
+    assert np.abs(start_adapter(spec, 0, 1) - start_adapter(spec, 0, 2)).max() > 1e-3
+    np.testing.assert_array_equal(start_adapter(spec, 0, 1), start_adapter(spec, 0, 1))

@@ -15,7 +15,7 @@ def _sent(client, slot, task, loss):
 
 def _found(client, slot, cluster):
     return {
-        **{"client": client, "slot": slot, "cluster": cluster, "is_noise": False},
+        **{"client": client, "slot": slot, "cluster": cluster, "is_noise": False, "membership": None},
         **{"norm": 1.0, "x": 0.0, "y": 0.0},
     }
 

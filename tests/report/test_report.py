@@ -74,7 +74,14 @@ def record(round: int, kind: Kind) -> RoundRecord:
 
 def update(round: int, client: int, slot: int, task: str | None) -> dict:
     wire = {"bytes_up": 10, "bytes_up_heads": 1, "bytes_down": 10, "bytes_down_heads": 1, "seconds_train": 1.0}
-    place = {"x": float(slot), "y": float(client), "norm": 1.0, "cluster": slot, "is_noise": client == 1}
+    place = {
+        "x": float(slot),
+        "y": float(client),
+        "norm": 1.0,
+        "cluster": slot,
+        "is_noise": client == 1,
+        "membership": None,
+    }
     return {
         "round": round,
         "client": client,

@@ -36,7 +36,8 @@ def run(file, out, *overrides, **where):
 METHODS = {
     "fltac": [],
     "fedit": ["method=fedit"],
-    "local heads, half the clients": ["exchange.heads=local", "clients.fraction=0.5", "similarity.type=product"],
+    "local heads, half the clients": ["exchange.heads=local", "clients.fraction=0.5", "similarity.of=step"],
+    "starts and gauges of their own": ["adapter.init=per-client", "adapter.gauge=random", "merging.type=product_svd"],
 }
 
 

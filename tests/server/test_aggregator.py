@@ -243,6 +243,41 @@ def test_the_first_post_is_the_start_for_all():
         assert decode(post.payloads[post.addresses[key].payload]) == expected
 
 
+def test_clients_with_starts_of_their_own_begin_there():
+    own = {client: np.full(SPEC.size, client, np.float32) for client in range(5)}
+    server = Aggregator(setup(own_starts=own))
+    post = server.post(server.start())
+    assert len(post.payloads) == 10  # a client and shape of head
+    for key in TASKS:
+        np.testing.assert_array_equal(decode(post.payloads[post.addresses[key].payload]).adapter, own[key[0]])
+    state, _ = server.step(server.start(), payloads(trained(server.setup).values()))
+    assert len(server.post(state).payloads) == 2
+
+
+def test_steps_are_compared_since_what_was_sent():
+    """Round 1 tears the clients apart into two far places; what round 2 adds tells the tasks."""
+    told = {key: "left" if key[0] < 2 else "right" for key in TASKS}
+    server = Aggregator(setup(clustering=Oracle(type="oracle"), told=told, similarity=Flat(type="flat", of="step")))
+    far = {"left": 500, "right": -500}
+    first = {k: replace(update, adapter=update.adapter + far[told[k]]) for k, update in trained(server.setup).items()}
+    state, _ = server.step(server.start(), payloads(first.values()))
+    assert all(np.array_equal(state.since[key], server.setup.start) for key in TASKS)
+    sent = {key: state.clusters[state.labels[key]].adapter for key in TASKS}
+    second = {
+        key: replace(update, adapter=sent[key] + update.adapter - server.setup.start)
+        for key, update in trained(server.setup, 2).items()
+    }
+    blind = replace(server.setup, clustering=KMEANS)
+    later, step = Aggregator(blind).step(state, payloads(second.values()))
+    assert groups(step.labels) == TRUE_GROUPS
+    _, of_adapters = Aggregator(replace(blind, similarity=Flat(type="flat"))).step(state, payloads(second.values()))
+    assert groups(of_adapters.labels) == groups(told)
+    loaded = load(dump(later, SPEC), server.setup)
+    assert all(np.array_equal(loaded.since[key], sent[key]) for key in TASKS)
+    absent, _ = server.step(later, [])  # nobody was drawn: all are known by their last step
+    assert all(np.array_equal(absent.since[key], sent[key]) for key in TASKS)
+
+
 def test_slots_of_one_cluster_share_a_payload():
     server = Aggregator(setup())
     state, step = server.step(server.start(), payloads(trained(server.setup).values()))

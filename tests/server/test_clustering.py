@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 
-from fltac.config import Each, Hdbscan, Kmeans, Oracle, Single
+from fltac.config import Agglomerative, Each, Hdbscan, Kmeans, Oracle, Single, Spectral
 from fltac.server.clustering import CLUSTERERS, Hints
 
 HDBSCAN = Hdbscan(type="hdbscan")
-CONFIGS = [HDBSCAN, Kmeans(type="kmeans"), Single(type="single"), Each(type="each"), Oracle(type="oracle")]
+AGGLOMERATIVE, SPECTRAL = Agglomerative(type="agglomerative"), Spectral(type="spectral")
+TOLD = [Kmeans(type="kmeans"), Oracle(type="oracle")]
+FINDERS = [HDBSCAN, AGGLOMERATIVE, SPECTRAL]
+CONFIGS = [*FINDERS, *TOLD, Single(type="single"), Each(type="each")]
 
 
 def groups(*sizes: int, seed: int = 0) -> tuple[np.ndarray, list[str]]:
@@ -39,7 +42,7 @@ def test_every_point_gets_a_label_and_the_same_again(config, count):
     np.testing.assert_array_equal(found(config, points, names).labels, labels)
 
 
-@pytest.mark.parametrize("config", [CONFIGS[0], CONFIGS[1], CONFIGS[4]], ids=lambda config: config.type)
+@pytest.mark.parametrize("config", [*FINDERS, *TOLD], ids=lambda config: config.type)
 def test_separate_groups_are_found(config):
     points, names = groups(4, 2, 7)
     order = np.random.default_rng(1).permutation(len(points))
@@ -80,3 +83,24 @@ def test_single_and_each_are_the_two_extremes():
 def test_oracle_groups_by_what_it_is_told():
     points, _ = groups(4)
     assert same_groups(found(Oracle(type="oracle"), points, ["b", "a", "b", "c"]).labels, "babc")
+
+
+@pytest.mark.parametrize("config", [AGGLOMERATIVE, SPECTRAL], ids=lambda config: config.type)
+@pytest.mark.parametrize("seed", range(3))
+def test_one_cluster_is_a_possible_answer(config, seed):
+    draw = np.random.default_rng(seed)
+    points = np.ones(200) + draw.normal(size=(12, 200))  # one direction, and noise that has none
+    assert len(set(found(config, points).labels)) == 1
+
+
+def test_k_given_is_k():
+    points, _ = groups(3, 3, 3)
+    for config in (Agglomerative(type="agglomerative", k=2), Spectral(type="spectral", k=2)):
+        assert len(set(found(config, points).labels)) == 2
+
+
+def test_hdbscan_keeps_how_firmly_points_belong():
+    points, _ = groups(5, 5)
+    result = found(HDBSCAN, np.vstack([points, np.full(20, 1000.0)]))
+    assert result.membership[-1] == 0
+    assert (result.membership[:-1] > 0).all()

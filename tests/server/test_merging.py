@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fltac.config import Mean
-from fltac.server.merging import MERGERS, aggregation_error, mean, mean_adapter, weights
+from fltac.server.merging import MERGERS, aggregation_error, mean, product_svd, weights
 
 RULES = ["uniform", "examples"]
 seeds = st.integers(0, 2**32 - 1)
@@ -29,10 +28,9 @@ def test_weights_by_hand():
 @pytest.mark.parametrize(("rule", "expected"), [("uniform", [2.0, 4.0]), ("examples", [3.0, 6.0])])
 def test_mean_by_hand(rule, expected):
     adapters = np.array([[0, 0], [4, 8]], dtype=np.float32)
-    merged, weight = MERGERS["mean"](adapters, np.array([1, 3]), Mean(type="mean", weights=rule))
+    merged = mean(adapters, weights(np.array([1, 3]), rule))
     np.testing.assert_array_equal(merged, expected)
     assert merged.dtype == np.float32
-    np.testing.assert_array_equal(weight, weights(np.array([1, 3]), rule))
 
 
 @given(seeds, counts)
@@ -53,7 +51,8 @@ def test_the_mean_is_summed_in_float64():
 def test_aggregation_error_equals_the_dense_one(rule, spec, dense, seed, count):
     draw = np.random.default_rng(seed)
     adapters = draw.normal(size=(count, spec.size)).astype(np.float32)
-    merged, weight = mean_adapter(adapters, draw.integers(1, 99, count), Mean(type="mean", weights=rule))
+    weight = weights(draw.integers(1, 99, count), rule)
+    merged = MERGERS["mean"](adapters, weight, spec)
     exact = [np.tensordot(weight, products, axes=1) for products in dense(adapters)]
     gap = [product - one for product, one in zip(dense(merged), exact, strict=True)]
     expected = np.sqrt(sum(np.sum(g**2) for g in gap) / sum(np.sum(e**2) for e in exact))
@@ -69,3 +68,36 @@ def test_aggregation_error_is_nothing_where_one_factor_is_common(spec):
 
 def test_aggregation_error_of_adapters_that_change_nothing_is_nought(spec):
     assert aggregation_error(np.zeros((3, spec.size)), np.zeros(spec.size), np.full(3, 1 / 3), spec) == 0
+
+
+@pytest.mark.parametrize("rule", RULES)
+@given(seed=seeds, count=counts)
+def test_product_svd_is_the_nearest_of_its_rank_to_the_mean_product(rule, spec, dense, seed, count):
+    draw = np.random.default_rng(seed)
+    adapters = draw.normal(size=(count, spec.size)).astype(np.float32)
+    weight = weights(draw.integers(1, 99, count), rule)
+    merged = product_svd(adapters, weight, spec)
+    assert merged.shape == (spec.size,)
+    for products, found in zip(dense(adapters), dense(merged), strict=True):
+        u, s, vt = np.linalg.svd(np.tensordot(weight, products, axes=1))
+        nearest = u[:, : spec.rank] * s[: spec.rank] @ vt[: spec.rank]
+        np.testing.assert_allclose(found, nearest, atol=1e-5)
+
+
+@given(seed=seeds, count=counts)
+def test_product_svd_is_free_of_gauge_and_exact_for_equals(spec, dense, seed, count):
+    draw = np.random.default_rng(seed)
+    adapters = np.repeat(draw.normal(size=(1, spec.size)), count, axis=0).astype(np.float32)
+    turned = adapters.copy()
+    for a, b in spec.factors(turned):
+        turns = np.linalg.qr(draw.normal(size=(count, spec.rank, spec.rank)))[0]
+        b[:], a[:] = b @ turns, turns.transpose(0, 2, 1) @ a
+    for found, product in zip(
+        dense(product_svd(turned, np.full(count, 1 / count), spec)), dense(adapters), strict=True
+    ):
+        np.testing.assert_allclose(found, product[0], atol=1e-4)
+
+
+def test_product_svd_of_what_changes_nothing_changes_nothing(spec, dense):
+    merged = product_svd(np.zeros((2, spec.size), np.float32), np.full(2, 0.5), spec)
+    assert all(not product.any() for product in dense(merged))

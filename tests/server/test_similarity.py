@@ -6,22 +6,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import pdist, squareform
 
-from fltac.config import Flat, Product
-from fltac.server.similarity import SIMILARITIES, around_mean, flat, layer_grams, plane
-from fltac.server.similarity import product as product_of
+from fltac.config import B, Flat, Product, Sketch, Subspace
+from fltac.server.similarity import SIMILARITIES, around_mean, layer_grams, plane
 
-CONFIGS = [Flat(type="flat"), Product(type="product")]
+FLAT, FACTOR, PRODUCT, SUBSPACE = (cls(type=cls.__name__.lower()) for cls in (Flat, B, Product, Subspace))  # type: ignore[arg-type]
+SKETCHES = [Sketch(type="sketch", basis=basis, size=size) for basis in ("flat", "product") for size in (5, 2000)]
+CONFIGS = [FLAT, FACTOR, PRODUCT, SUBSPACE, *SKETCHES]
+NAMED = {"argvalues": CONFIGS, "ids": lambda config: f"{config.type}{getattr(config, 'basis', '')}"}
 
 seeds = st.integers(0, 2**32 - 1)
 counts = st.integers(1, 7)
 
 
+def points_of(config, now, spec, since=None) -> np.ndarray:
+    since = np.zeros_like(now) if since is None else since
+    return SIMILARITIES[config.type](now, since, spec, config)
+
+
+def distances(config, now, spec, since=None) -> np.ndarray:
+    return squareform(pdist(points_of(config, now, spec, since)))
+
+
+def gauged(adapters, spec, seed) -> np.ndarray:
+    """The same B A written with other factors, each adapter in its own way."""
+    turned = adapters.copy()
+    turns = np.eye(spec.rank) + draw(seed, (len(adapters), spec.rank, spec.rank)) / 4
+    for a, b in spec.factors(turned):
+        b[:], a[:] = b @ turns, np.linalg.inv(turns) @ a
+    return turned
+
+
 def draw(seed: int, shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape)
-
-
-def product(adapters, spec) -> np.ndarray:
-    return product_of(adapters, np.zeros(spec.size), spec, Product(type="product"))
 
 
 def dense_distances(products: list[np.ndarray]) -> np.ndarray:
@@ -37,53 +53,93 @@ def dense_distances(products: list[np.ndarray]) -> np.ndarray:
 @given(seeds, counts)
 def test_product_distance_equals_the_dense_computation(spec, dense, seed, count):
     adapters = draw(seed, (count, spec.size)).astype(np.float32)
-    distances = squareform(pdist(product(adapters, spec)))
-    np.testing.assert_allclose(distances, dense_distances(dense(adapters)), atol=1e-5)
+    np.testing.assert_allclose(distances(PRODUCT, adapters, spec), dense_distances(dense(adapters)), atol=1e-5)
 
 
 @given(seeds, counts)
-def test_product_is_free_of_gauge(spec, seed, count):
+def test_product_of_a_step_equals_the_dense_computation(spec, dense, seed, count):
+    now, since = draw(seed, (2, count, spec.size)).astype(np.float32)
+    steps = [new - old for new, old in zip(dense(now), dense(since), strict=True)]
+    np.testing.assert_allclose(distances(PRODUCT, now, spec, since), dense_distances(steps), atol=1e-5)
+
+
+def left(matrices: np.ndarray, rank: int) -> np.ndarray:
+    """Projections on the leading left singular vectors: their inner products are those of the subspaces."""
+    u = np.linalg.svd(matrices)[0][:, :, :rank]
+    return u @ u.transpose(0, 2, 1)
+
+
+@pytest.mark.parametrize("step", [False, True])
+@given(seed=seeds, count=counts)
+def test_subspace_distance_equals_the_dense_computation(spec, dense, step, seed, count):
+    now, since = draw(seed, (2, count, spec.size)).astype(np.float32)
+    since = since if step else np.zeros_like(since)
+    steps = [new - old for new, old in zip(dense(now), dense(since), strict=True)]
+    expected = dense_distances([left(matrices, spec.rank) for matrices in steps])
+    np.testing.assert_allclose(distances(SUBSPACE, now, spec, since), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("config", [PRODUCT, SUBSPACE, SKETCHES[2]], ids=["product", "subspace", "sketch"])
+@given(seed=seeds, count=counts)
+def test_what_compares_products_is_free_of_gauge(spec, config, seed, count):
+    now, since = draw(seed, (2, count, spec.size))
+    before = distances(config, now, spec, since)
+    after = distances(config, gauged(now, spec, seed + 1), spec, gauged(since, spec, seed + 2))
+    assert np.abs(after - before).max() < 1e-5
+
+
+@given(seeds, counts)
+def test_b_distance_is_that_of_the_b_factors_at_equal_lengths(spec, seed, count):
     adapters = draw(seed, (count, spec.size))
-    turned = adapters.copy()
-    turns = np.eye(spec.rank) + draw(seed + 1, (count, spec.rank, spec.rank)) / 4
-    for a, b in spec.factors(turned):
-        b[:], a[:] = b @ turns, np.linalg.inv(turns) @ a
-    assert np.abs(pdist(product(turned, spec)) - pdist(product(adapters, spec))).max(initial=0) < 1e-5
+    expected = dense_distances([b for _, b in spec.factors(adapters)])
+    np.testing.assert_allclose(distances(FACTOR, adapters, spec), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("basis", ["flat", "product"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_sketch_keeps_squared_distances_within_its_stated_error(spec, basis, seed):
+    """Over 300 sketches the mean is right and the spread at most what the docstring says (and a fifth for chance)."""
+    size = 60
+    adapters = draw(seed, (2, spec.size))
+    exact = distances(FLAT if basis == "flat" else PRODUCT, adapters, spec)[0, 1] ** 2
+    sketches = [Sketch(type="sketch", basis=basis, size=size, seed=number) for number in range(300)]
+    ratios = np.array([distances(config, adapters, spec)[0, 1] ** 2 for config in sketches]) / exact
+    error = np.sqrt((2 if basis == "flat" else 8) / size)
+    assert abs(ratios.mean() - 1) < 4 * error / np.sqrt(300)
+    assert ratios.std() < 1.2 * error
 
 
 def test_product_of_an_unchanged_layer_is_orthogonal_to_all(spec):
     adapters = draw(0, (3, spec.size))
     spec.factors(adapters[0])[0][1][:] = 0  # the first layer of the first adapter: B = 0
     spec.factors(adapters[1])[1][1][:] = 0  # and the second layer of the second
-    distances = squareform(pdist(product(adapters, spec)))
-    assert distances[0, 1] == pytest.approx(np.sqrt(2))  # no layer in common
-    assert distances[0, 0] == 0
-    v0 = np.zeros((2, spec.size))
-    assert pdist(product(v0, spec)) == pytest.approx([np.sqrt(2)])
+    for config in (PRODUCT, SUBSPACE):
+        apart = distances(config, adapters, spec)
+        assert apart[0, 1] == pytest.approx(np.sqrt(2))  # no layer in common
+        assert apart[0, 0] == 0
+        assert pdist(points_of(config, np.zeros((2, spec.size)), spec)) == pytest.approx([np.sqrt(2)])
 
 
 @given(seeds, counts)
 def test_layer_grams_are_inner_products_of_the_changes(spec, dense, seed, count):
     adapters = draw(seed, (count, spec.size))
-    for gram, matrices in zip(layer_grams(adapters, spec), dense(adapters), strict=True):
+    for gram, matrices in zip(layer_grams(spec.factors(adapters)), dense(adapters), strict=True):
         rows = matrices.reshape(count, -1)
         np.testing.assert_allclose(gram, rows @ rows.T, atol=1e-9)
 
 
-def test_flat_distance_is_euclidean(spec):
+def test_flat_distance_is_euclidean_whatever_the_start(spec):
     adapters = np.zeros((2, spec.size), np.float32)
     adapters[0, 0], adapters[1, 1] = 3, 4
     start = draw(0, (spec.size,))
-    assert pdist(flat(adapters + start, start, spec, Flat(type="flat"))) == pytest.approx([5])
+    assert distances(FLAT, adapters + start, spec, start)[0, 1] == pytest.approx(5)
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.type)
-def test_v0_is_the_origin(spec, config):
+@pytest.mark.parametrize("config", **NAMED)
+def test_no_change_is_the_origin(spec, config):
     start = draw(0, (spec.size,)).astype(np.float32)
-    for _, b in spec.factors(start):
-        b[:] = 0
-    adapters = np.stack([start, start + draw(1, (spec.size,)).astype(np.float32)])
-    points = SIMILARITIES[config.type](adapters, start, spec, config)
+    now = np.stack([start, start + draw(1, (spec.size,)).astype(np.float32)])
+    points = points_of(config, now, spec, np.stack([start, start]))
     assert points[0] @ points[1] == pytest.approx(0, abs=1e-6)
 
 
@@ -99,15 +155,13 @@ def test_around_the_mean_what_is_common_goes_and_lengths_are_one(seed, count, co
 @given(seeds, st.integers(1, 7))
 def test_around_the_mean_of_equal_adapters_nothing_is_left(spec, seed, count):
     adapters = np.repeat(draw(seed, (1, spec.size)), count, axis=0).astype(np.float32)
-    assert not around_mean(product(adapters, spec)).any()
+    assert not around_mean(points_of(PRODUCT, adapters, spec)).any()
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize("config", **NAMED)
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_points_are_one_a_update(spec, config, count):
-    points = SIMILARITIES[config.type](
-        draw(0, (count, spec.size)).astype(np.float32), np.zeros(spec.size), spec, config
-    )
+    points = points_of(config, draw(0, (count, spec.size)).astype(np.float32), spec)
     assert points.shape[0] == count
     assert np.isfinite(points).all()
 
