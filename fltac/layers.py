@@ -18,7 +18,7 @@ from fltac.config import Clients, Config, Experiment, cross_checks
 from fltac.errors import ABSENT, InputError, Problem
 
 Tree = dict[str, Any]
-DEFAULTS: Tree = {  # what a later layer may build on; the values are those of config.py
+DEFAULTS: Tree = {  # what a later layer may build on; the values are those of fltac.config
     "method": Experiment.model_fields["method"].default,
     "clients": {"partition": {"type": Clients().partition.type}},
 }
@@ -202,7 +202,7 @@ def _problem(error: dict[str, Any], tree: Tree) -> Problem:
     if kind == "missing":
         what, got = "is required; add it", ABSENT
     elif kind == "extra_forbidden":
-        near = difflib.get_close_matches(path[-1], _known_keys(), n=1)
+        near = difflib.get_close_matches(path[-1], _known_keys() - {path[-1]}, n=1)
         what = f"unknown key; did you mean {near[0]!r}?" if near else "unknown key; remove it"
     elif kind == "union_tag_not_found":
         key, what = f"{key}.type", "is required: say which kind it is"
@@ -215,5 +215,8 @@ def _problem(error: dict[str, Any], tree: Tree) -> Problem:
     return Problem(key, what, got)
 
 
-def _known_keys() -> list[str]:
-    return sorted({field for config in Config.__subclasses__() for field in config.model_fields})
+def _known_keys() -> set[str]:
+    kinds = [Config]
+    for kind in kinds:  # grows as it goes
+        kinds += kind.__subclasses__()
+    return {field for kind in kinds for field in kind.model_fields}

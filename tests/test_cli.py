@@ -68,7 +68,10 @@ BAD_VALUES = {
     "training.learning_rate=inf": ("training.learning_rate", "must be a finite number"),
     "training.batch_size=many": ("training.batch_size", "must be a valid integer"),
     "wire.up=int2": ("wire.up", "must be 'float32', 'float16' or 'bfloat16'"),
-    "similarity.type=cosine": ("similarity.type", "must be one of 'flat', 'product'"),
+    "similarity.type=cosine": (
+        "similarity.type",
+        "must be one of 'flat', 'b', 'product', 'subspace', 'blend', 'sketch'",
+    ),
     "clustering.type=dbscan": ("clustering.type", "must be one of 'hdbscan'"),
     "clustering.min_cluster_size=1": ("clustering.min_cluster_size", "must be greater than or equal to 2"),
     "clustering.noise=drop": ("clustering.noise", "must be 'nearest', 'own' or 'last'"),
@@ -216,7 +219,10 @@ def test_check_prints_the_resolved_experiment_and_estimates_and_starts_nothing(t
     code, out, err = fltac("check", tiny, "adapter.rank=1", "clustering.type=kmeans")
     assert (code, err) == (0, "")
     experiment = json.JSONDecoder().raw_decode(out)[0]
-    assert experiment["adapter"] == {"rank": 1, "scale": None, "alpha": None, "targets": None, "dropout": 0.0}
+    assert experiment["adapter"] == {"rank": 1, "scale": None, "alpha": None, "targets": None, "dropout": 0.0} | {
+        "init": "shared",
+        "gauge": "kept",
+    }
     assert experiment["clustering"] == {"type": "kmeans", "k": "tasks", "restarts": 10}
     words = [line.split() for line in out.splitlines()]
     assert ["clustering", "kmeans", "command", "line"] in words

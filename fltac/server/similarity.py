@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fltac.config import B, Flat, Product, Sketch, Subspace
+from fltac.config import B, Blend, Flat, Product, Sketch, Subspace
 from fltac.seeds import generator
 from fltac.wire.messages import AdapterSpec
 
@@ -41,15 +41,33 @@ def product(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Produ
 
     Gauge-free, since B A is. An adapter that changes nothing in a layer is there orthogonal to all.
     """
-    return _embed_mean([cosines(gram) for gram in layer_grams(changes(now, since, spec))])
+    return embed(_product_kernel(now, since, spec))
+
+
+def _product_kernel(now: np.ndarray, since: np.ndarray, spec: AdapterSpec) -> np.ndarray:
+    return _mean_kernel([cosines(gram) for gram in layer_grams(changes(now, since, spec))])
 
 
 def subspace(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Subspace) -> np.ndarray:
-    """As `product`, with k = mean_l |U_i^T U_j|_F^2 / r, the mean squared cosine of the principal angles of col(B A).
+    """As `product`, with D = U U^T - r/d_out I, where U (d_out, r) are the leading left singular vectors of B A.
 
-    U (d_out, r) are the leading left singular vectors of B A, so signs and sizes say nothing: (n, p) -> (n, n).
+    So k grows with |U_i^T U_j|_F^2, the squared cosines of the principal angles of col(B A); signs and sizes of the
+    change say nothing, and zero is what two random subspaces share: (n, p) -> (n, n).
     """
-    grams = []
+    return embed(_subspace_kernel(now, since, spec))
+
+
+def blend(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Blend) -> np.ndarray:
+    """As `product`, with k the mean of the kernels of `product` and `subspace`: (n, p) -> (n, n).
+
+    The one tells tasks apart that change the same outputs the other way, the other those whose small shards do not
+    agree on a sign (docs/clustering.md).
+    """
+    return embed((_product_kernel(now, since, spec) + _subspace_kernel(now, since, spec)) / 2)
+
+
+def _subspace_kernel(now: np.ndarray, since: np.ndarray, spec: AdapterSpec) -> np.ndarray:
+    kernels = []
     for a, b in changes(now, since, spec):
         q, r = np.linalg.qr(b)  # (n, d_out, R), (n, R, R)
         inner, sizes, _ = np.linalg.svd(r @ np.linalg.qr(a.transpose(0, 2, 1))[1].transpose(0, 2, 1))
@@ -57,8 +75,9 @@ def subspace(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Subs
         u = ((q @ inner) * there[:, None, :])[:, :, : spec.rank]
         rows = u.transpose(0, 2, 1).reshape(-1, u.shape[1])  # (n r, d_out)
         squares = (rows @ rows.T).reshape(len(now), spec.rank, len(now), spec.rank) ** 2
-        grams.append(squares.sum(axis=(1, 3)) / spec.rank)
-    return _embed_mean(grams)
+        ranks = there[:, : spec.rank].sum(axis=1)
+        kernels.append(cosines(squares.sum(axis=(1, 3)) - np.outer(ranks, ranks) / u.shape[1]))
+    return _mean_kernel(kernels)
 
 
 def sketch(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Sketch) -> np.ndarray:
@@ -141,11 +160,11 @@ def embed(kernel: np.ndarray) -> np.ndarray:
     return np.asarray((vectors * np.sqrt(np.clip(values, 0, None)))[:, ::-1])
 
 
-def _embed_mean(kernels: Sequence[np.ndarray]) -> np.ndarray:
-    """Points of the mean of the layers' kernels, each at length one."""
+def _mean_kernel(kernels: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean over layers, with a diagonal of one."""
     kernel = np.mean(kernels, axis=0)
     np.fill_diagonal(kernel, 1.0)
-    return embed(kernel)
+    return np.asarray(kernel)
 
 
 def plane(points: np.ndarray) -> np.ndarray:
@@ -162,5 +181,6 @@ SIMILARITIES: dict[str, Callable[[np.ndarray, np.ndarray, AdapterSpec, Any], np.
     "b": b,
     "product": product,
     "subspace": subspace,
+    "blend": blend,
     "sketch": sketch,
 }

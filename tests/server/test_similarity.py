@@ -6,12 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import pdist, squareform
 
-from fltac.config import B, Flat, Product, Sketch, Subspace
+from fltac.config import B, Blend, Flat, Product, Sketch, Subspace
 from fltac.server.similarity import SIMILARITIES, around_mean, layer_grams, plane
+from fltac.wire.messages import AdapterSpec, Layer
 
-FLAT, FACTOR, PRODUCT, SUBSPACE = (cls(type=cls.__name__.lower()) for cls in (Flat, B, Product, Subspace))  # type: ignore[arg-type]
+FLAT, FACTOR, PRODUCT, SUBSPACE, BLEND = (cls(type=cls.__name__.lower()) for cls in (Flat, B, Product, Subspace, Blend))  # type: ignore[arg-type]
 SKETCHES = [Sketch(type="sketch", basis=basis, size=size) for basis in ("flat", "product") for size in (5, 2000)]
-CONFIGS = [FLAT, FACTOR, PRODUCT, SUBSPACE, *SKETCHES]
+CONFIGS = [FLAT, FACTOR, PRODUCT, SUBSPACE, BLEND, *SKETCHES]
 NAMED = {"argvalues": CONFIGS, "ids": lambda config: f"{config.type}{getattr(config, 'basis', '')}"}
 
 seeds = st.integers(0, 2**32 - 1)
@@ -64,9 +65,9 @@ def test_product_of_a_step_equals_the_dense_computation(spec, dense, seed, count
 
 
 def left(matrices: np.ndarray, rank: int) -> np.ndarray:
-    """Projections on the leading left singular vectors: their inner products are those of the subspaces."""
+    """Projections on the leading left singular vectors, less what a random subspace's would be."""
     u = np.linalg.svd(matrices)[0][:, :, :rank]
-    return u @ u.transpose(0, 2, 1)
+    return u @ u.transpose(0, 2, 1) - rank / matrices.shape[1] * np.eye(matrices.shape[1])
 
 
 @pytest.mark.parametrize("step", [False, True])
@@ -79,7 +80,24 @@ def test_subspace_distance_equals_the_dense_computation(spec, dense, step, seed,
     np.testing.assert_allclose(distances(SUBSPACE, now, spec, since), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("config", [PRODUCT, SUBSPACE, SKETCHES[2]], ids=["product", "subspace", "sketch"])
+@given(seeds, counts)
+def test_blend_is_half_of_both(spec, seed, count):
+    adapters = draw(seed, (count, spec.size))
+    squares = [distances(config, adapters, spec) ** 2 for config in (BLEND, PRODUCT, SUBSPACE)]
+    np.testing.assert_allclose(squares[0], (squares[1] + squares[2]) / 2, atol=1e-8)
+
+
+def test_of_the_subspace_signs_and_sizes_say_nothing_and_random_ones_share_nothing():
+    spec = AdapterSpec((Layer("query", 400, 300),), rank=4, scale=1.0)
+    adapters = draw(0, (3, spec.size))
+    ((_, b),) = spec.factors(adapters)
+    b[1] = -7 * b[0] @ draw(1, (4, 4))
+    apart = distances(SUBSPACE, adapters, spec)
+    assert apart[0, 1] < 1e-6
+    assert apart[0, 2] ** 2 == pytest.approx(2, abs=0.02)
+
+
+@pytest.mark.parametrize("config", [PRODUCT, SUBSPACE, BLEND, SKETCHES[2]], ids=lambda config: config.type)
 @given(seed=seeds, count=counts)
 def test_what_compares_products_is_free_of_gauge(spec, config, seed, count):
     now, since = draw(seed, (2, count, spec.size))

@@ -1,0 +1,77 @@
+"""The experiment: a frozen tree, read in layers from TOML and refused as a whole where it is wrong.
+
+No torch and no Ray here: `fltac check` and every other reader of an experiment stay light.
+"""
+
+from fltac.config.base import Config
+from fltac.config.experiment import ClientResources, Data, Experiment, Grid, Resources, Sweep, Wire, cross_checks
+from fltac.config.method import (
+    Agglomerative,
+    B,
+    Blend,
+    Clustering,
+    Each,
+    Exchange,
+    Flat,
+    Hdbscan,
+    Kmeans,
+    Mean,
+    Merging,
+    Oracle,
+    Product,
+    ProductSvd,
+    Settling,
+    Similarity,
+    Single,
+    Sketch,
+    Spectral,
+    Subspace,
+)
+from fltac.config.model import Adapter, HubModel, Model, PackageModel, PathModel
+from fltac.config.tasks import Clients, Dirichlet, FilesTask, HubTask, LabelDirichlet, SampleTask, Table, Task, Training
+
+__all__ = [
+    "Adapter",
+    "Agglomerative",
+    "B",
+    "Blend",
+    "ClientResources",
+    "Clients",
+    "Clustering",
+    "Config",
+    "Data",
+    "Dirichlet",
+    "Each",
+    "Exchange",
+    "Experiment",
+    "FilesTask",
+    "Flat",
+    "Grid",
+    "Hdbscan",
+    "HubModel",
+    "HubTask",
+    "Kmeans",
+    "LabelDirichlet",
+    "Mean",
+    "Merging",
+    "Model",
+    "Oracle",
+    "PackageModel",
+    "PathModel",
+    "Product",
+    "ProductSvd",
+    "Resources",
+    "SampleTask",
+    "Settling",
+    "Similarity",
+    "Single",
+    "Sketch",
+    "Spectral",
+    "Subspace",
+    "Sweep",
+    "Table",
+    "Task",
+    "Training",
+    "Wire",
+    "cross_checks",
+]

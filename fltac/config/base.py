@@ -1,0 +1,16 @@
+"""What every table of an experiment shares."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Dtype = Literal["float32", "float16", "bfloat16"]
+Names = Annotated[tuple[str, ...], Field(strict=False)]  # a TOML array, kept as a tuple
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class Config(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

@@ -1,0 +1,110 @@
+"""The experiment: where and how it runs, and all of it as one tree."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from fltac.config.base import Config, Dtype, Positive
+from fltac.config.method import Clustering, Exchange, Merging, Similarity
+from fltac.config.model import Adapter, Model
+from fltac.config.tasks import Clients, FilesTask, Table, Task, Training
+
+
+class ClientResources(Config):
+    num_cpus: Annotated[float, Field(gt=0)] = 1
+    num_gpus: Annotated[float, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _whole_gpus(self) -> ClientResources:
+        if self.num_gpus > 1 and self.num_gpus != int(self.num_gpus):
+            raise ValueError("more than one GPU must be a whole number; a fraction shares one device")
+        return self
+
+
+class Resources(Config):
+    client: ClientResources = ClientResources()  # of one client actor
+    actors: Positive | Literal["auto"] = "auto"
+
+
+class Wire(Config):
+    up: Dtype = "float32"
+    down: Dtype = "float32"
+
+
+class Data(Config):
+    root: str  # absolute in a loaded experiment
+
+
+class Grid(Config):
+    grid: Annotated[tuple[Any, ...], Field(strict=False, min_length=1)]
+
+
+class Sweep(Config):
+    space: dict[str, Grid]
+
+
+class Experiment(Config):
+    """One federated experiment, every value resolved; `fltac.layers.load` reads it from a file."""
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    seed: Annotated[int, Field(ge=0)] = 0
+    rounds: Positive = 10
+    method: str = "fltac"
+    model: Model
+    adapter: Adapter = Adapter()
+    tasks: Annotated[tuple[Task, ...], Field(strict=False, min_length=1)]
+    data: Data
+    clients: Clients = Clients()
+    training: Training = Training()
+    resources: Resources = Resources()
+    wire: Wire = Wire()
+    exchange: Exchange
+    similarity: Annotated[Similarity, Field(discriminator="type")]
+    clustering: Annotated[Clustering, Field(discriminator="type")]
+    merging: Annotated[Merging, Field(discriminator="type")]
+    sweep: Sweep | None = None
+
+    def truths(self) -> dict[str, str]:
+        """Task name -> class for scoring: `truth` where it is given, else the name."""
+        return {task.name: task.truth or task.name for task in self.tasks}
+
+    def dump(self) -> str:
+        """The resolved experiment as JSON, nulls kept; `layers.load` reads it back unchanged."""
+        return json.dumps(self.model_dump(mode="json"), indent=2) + "\n"
+
+
+def cross_checks(experiment: Experiment) -> list[tuple[str, str, object]]:
+    """What single fields cannot know: `(key, what is wrong, value)` for each contradiction."""
+    wrong: list[tuple[str, str, object]] = []
+    names = [task.name for task in experiment.tasks]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            wrong.append((f"tasks.{index}.name", f"is the name of tasks.{names.index(name)} too; rename one", name))
+    partition = experiment.clients.partition
+    if isinstance(partition, Table):
+        for name in sorted(set(names) - set(partition.shares)):
+            wrong.append(
+                ("clients.partition.shares", f"has no row for task {name!r}; add one", sorted(partition.shares))
+            )
+        for name, row in partition.shares.items():
+            key = f"clients.partition.shares.{name}"
+            if name not in names:
+                wrong.append((key, "is no task of this experiment; remove the row or add the task", name))
+            elif len(row) != experiment.clients.count:
+                wrong.append((key, f"needs one share a client, {experiment.clients.count} numbers", len(row)))
+            elif sum(row) == 0:
+                wrong.append((key, "gives the task to nobody; make one share positive", list(row)))
+    if experiment.exchange.adapters == "shared":
+        if experiment.clustering.type != "single":
+            what = 'a shared adapter serves all tasks, so it goes with type = "single" alone'
+            wrong.append(("clustering.type", what, experiment.clustering.type))
+        if experiment.exchange.heads == "local":
+            wrong.append(("exchange.heads", 'a shared adapter goes with heads = "merge" alone', "local"))
+    reads_files = any(isinstance(task.source, FilesTask) for task in experiment.tasks)
+    if reads_files and not Path(experiment.data.root).is_dir():
+        wrong.append(("data.root", "is no folder; name the one that holds the task files", experiment.data.root))
+    return wrong

@@ -1,0 +1,134 @@
+"""The four axes of a method."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from fltac.config.base import Config, Positive, Share
+
+
+class Exchange(Config):
+    """What a client trains and sends."""
+
+    adapters: Literal["per-task", "shared"] = "per-task"
+    heads: Literal["merge", "local"] = "merge"
+
+
+Of = Literal["adapter", "step"]  # what is compared: the change from v0, or the change since what was sent
+
+
+class Flat(Config):
+    type: Literal["flat"]
+    of: Of = "adapter"
+
+
+class B(Config):
+    type: Literal["b"]
+    of: Of = "adapter"
+
+
+class Product(Config):
+    type: Literal["product"]
+    of: Of = "adapter"
+
+
+class Subspace(Config):
+    type: Literal["subspace"]
+    of: Of = "adapter"
+
+
+class Blend(Config):
+    """The mean of product and subspace."""
+
+    type: Literal["blend"]
+    of: Of = "adapter"
+
+
+class Sketch(Config):
+    """A random projection: for thousands of adapters, where an n x n kernel is too much."""
+
+    type: Literal["sketch"]
+    of: Of = "adapter"
+    basis: Literal["product", "flat"] = "product"
+    size: Positive = 512  # numbers an adapter
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+Similarity = Flat | B | Product | Subspace | Blend | Sketch
+
+
+class Settling(Config):
+    """What becomes of a clusterer's answer: noise, wrong merges, wrong splits (`fltac.server.settling`)."""
+
+    noise: Literal["nearest", "own", "last"] = "nearest"
+    cannot_link: bool = True  # two slots of one client are different tasks
+    join: Share | None = 0.4  # clusters as alike as this part of what they are in themselves are one; null: never
+
+    @model_validator(mode="before")
+    @classmethod
+    def _never(cls, values: Any) -> Any:
+        """TOML has no null: `join = false` says it."""
+        return {**values, "join": None} if isinstance(values, dict) and values.get("join") is False else values
+
+
+class Hdbscan(Settling):
+    type: Literal["hdbscan"]
+    min_cluster_size: Annotated[int, Field(ge=2)] = 2
+    min_samples: Positive = 1
+    epsilon: Annotated[float, Field(ge=0)] = 0.0  # clusters nearer than this are not split further
+    allow_single_cluster: bool = False
+    centre: bool = True  # look at the adapters around their mean: what all have in common says nothing of their tasks
+
+
+class Kmeans(Config):
+    type: Literal["kmeans"]
+    k: Positive | Literal["tasks"] = "tasks"  # "tasks": told the number of tasks, as in the paper
+    restarts: Positive = 10
+
+
+class Agglomerative(Settling):
+    """Average linkage, cut where the silhouette is highest."""
+
+    type: Literal["agglomerative"]
+    k: Positive | Literal["silhouette"] = "silhouette"
+    least_silhouette: Annotated[float, Field(ge=-1, le=1)] = 0.05  # below it there is one cluster
+    centre: bool = True
+
+
+class Spectral(Settling):
+    """Eigenvectors of the normalised Laplacian, as many as there are before its largest gap."""
+
+    type: Literal["spectral"]
+    k: Positive | Literal["eigengap"] = "eigengap"
+    most: Positive = 20  # clusters to look for
+    restarts: Positive = 10
+
+
+class Single(Config):
+    type: Literal["single"]
+
+
+class Each(Config):
+    type: Literal["each"]
+
+
+class Oracle(Config):
+    type: Literal["oracle"]
+
+
+Clustering = Hdbscan | Kmeans | Agglomerative | Spectral | Single | Each | Oracle
+
+
+class Mean(Config):
+    type: Literal["mean"]
+    weights: Literal["uniform", "examples"] = "uniform"
+
+
+class ProductSvd(Config):
+    type: Literal["product_svd"]
+    weights: Literal["uniform", "examples"] = "uniform"
+
+
+Merging = Mean | ProductSvd

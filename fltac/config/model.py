@@ -1,0 +1,58 @@
+"""The frozen model and the adapters on it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from fltac.config.base import Config, Names, Positive
+
+
+class HubModel(Config):
+    type: Literal["hub"]
+    path: str
+    revision: str | None = None
+
+
+class PathModel(Config):
+    type: Literal["path"]
+    path: str
+
+
+class PackageModel(Config):
+    """A Hugging Face directory inside an installed Python package."""
+
+    type: Literal["package"]
+    package: str
+    path: str = "."
+
+
+class Model(Config):
+    kind: Literal["text-classification"] = "text-classification"
+    source: Annotated[HubModel | PathModel | PackageModel, Field(discriminator="type")]
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of the frozen base; adapters stay float32
+    num_hidden_layers: Positive | None = None  # load only the first layers
+
+
+class Adapter(Config):
+    rank: Positive = 4
+    scale: Annotated[float, Field(gt=0)] | None = None  # what B A is multiplied with
+    alpha: Annotated[float, Field(gt=0)] | None = None  # the other way to say it: scale = alpha / rank
+    targets: Names | None = None  # module names; by architecture where not given
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    init: Literal["shared", "per-client"] = "shared"  # v0; per-client is a stress: clusters mean little then
+    gauge: Literal["kept", "random"] = "kept"  # random is a stress: each upload is (B Q, Q^T A), Q drawn anew
+
+    @model_validator(mode="after")
+    def _one_scale(self) -> Adapter:
+        if self.scale is not None and self.alpha is not None:
+            raise ValueError("give scale or alpha (= scale * rank), not both")
+        return self
+
+    @property
+    def scaling(self) -> float:
+        """The factor of B A: `scale`, or `alpha / rank`, or 2."""
+        if self.alpha is not None:
+            return self.alpha / self.rank
+        return 2.0 if self.scale is None else self.scale
