@@ -1,30 +1,21 @@
 """The command behind docs/clustering.md, on a federation of seconds."""
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import fltac
-
-FILE = Path(__file__).parents[1] / "experiments" / "clustering.py"
-
-
-@pytest.fixture(scope="module")
-def command():
-    spec = importlib.util.spec_from_file_location("clustering_tables", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from experiments import clustering as command
+from tests.tiny import write_tiny
 
 
 @pytest.fixture(scope="module")
-def kept(command, tiny_file, tmp_path_factory):
-    out = tmp_path_factory.mktemp("kept") / "run"
-    fltac.run(fltac.load(tiny_file, ["rounds=1"]), out=out, runtime="local")
+def kept(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kept")
+    out = folder / "run"
+    fltac.run(fltac.load(write_tiny(folder), ["rounds=1"]), out=out, runtime="local")
     return command.read(out)
 
 
@@ -34,7 +25,7 @@ def test_adapters_are_read_with_their_true_tasks(kept):
     assert all(kept.shared[i] == (kept.tasks.count(task) > 1) for i, task in enumerate(kept.tasks))
 
 
-def test_every_pair_of_similarity_and_clusterer_is_scored(command, kept):
+def test_every_pair_of_similarity_and_clusterer_is_scored(kept):
     for similarity in command.SIMILARITY:
         for clusterer in command.CLUSTERER:
             row = command.score(kept, similarity, clusterer)
@@ -43,7 +34,7 @@ def test_every_pair_of_similarity_and_clusterer_is_scored(command, kept):
             assert row["adapters"] == len(kept.tasks)
 
 
-def test_a_score_sees_what_is_there(command, kept):
+def test_a_score_sees_what_is_there(kept):
     """Adapters that are their task's own direction are told apart by all that is settled, in any gauge if they may."""
     far = kept.adapters.copy()
     for task in set(kept.tasks):
@@ -55,7 +46,7 @@ def test_a_score_sees_what_is_there(command, kept):
     assert command.score(apart.in_random_gauge(), "blend", "hdbscan, settled")["ari"] == 1
 
 
-def test_an_interval_by_hand(command):
+def test_an_interval_by_hand():
     assert command.interval(pd.Series([0.5])) == "0.50"
     assert command.interval(pd.Series([0.4, 0.6])) == "0.50 (-0.77, 1.00)"  # 12.71 * 0.1 to either side, cut at 1
     assert command.interval(pd.Series([0.5, 0.5, 0.5])) == "0.50 (0.50, 0.50)"
