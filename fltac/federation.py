@@ -32,6 +32,7 @@ def federate(world: World, runtime: Runtime, run: RunDirectory, tell: Callable[[
         if not run.has_bars():
             asked = questions(world, untuned, {})
             run.write_bars(bars(world, answers(asked, runtime.evaluate([q.job for q in asked], untuned))))
-        record = round_record(round, ledger.rows, step._asdict(), scored, world.truths(), clock)
+        rules = world.experiment.alerts
+        record = round_record(round, ledger.rows, step._asdict(), scored, world.truths(), clock, rules)
         run.finish_round(record, runtime.snapshot(), states)
         tell(record)

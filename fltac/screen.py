@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -63,13 +63,24 @@ def rounds_shown(total: int, done: int = 0) -> Iterator[Any]:
             passed = time.monotonic() - began
             left = passed / (record.round - done) * (total - record.round)
             say(f"round {record.round}/{total}  {text}  {passed:.0f} s, about {left:.0f} s left")
+            _tell_alerts(record, say)
 
         yield plain
         return
     columns = (TextColumn("round"), MofNCompleteColumn(), BarColumn(24), TextColumn("{task.description}"))
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         bar = progress.add_task("starting", total=total, completed=done)
-        yield lambda record: progress.update(bar, completed=record.round, description=told(record))
+
+        def moving(record: RoundRecord) -> None:
+            progress.update(bar, completed=record.round, description=told(record))
+            _tell_alerts(record, lambda text: progress.console.print(text, markup=False, highlight=False))
+
+        yield moving
+
+
+def _tell_alerts(record: RoundRecord, tell: Callable[[str], None]) -> None:
+    for alert in record.line["alerts"]:
+        tell(f"  alert {alert['rule']}: {alert['what']}; look at {alert['look_at']}")
 
 
 def result(summary: Summary) -> None:

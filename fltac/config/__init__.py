@@ -4,7 +4,17 @@ No torch and no Ray here: `fltac check` and every other reader of an experiment 
 """
 
 from fltac.config.base import Config
-from fltac.config.experiment import ClientResources, Data, Experiment, Grid, Resources, Sweep, Wire, cross_checks
+from fltac.config.experiment import (
+    Alerts,
+    ClientResources,
+    Data,
+    Experiment,
+    Grid,
+    Resources,
+    Sweep,
+    Wire,
+    cross_checks,
+)
 from fltac.config.method import (
     Agglomerative,
     B,
@@ -33,6 +43,7 @@ from fltac.config.tasks import Clients, Dirichlet, FilesTask, HubTask, LabelDiri
 __all__ = [
     "Adapter",
     "Agglomerative",
+    "Alerts",
     "B",
     "Blend",
     "ClientResources",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 Names = Annotated[tuple[str, ...], Field(strict=False)]  # a TOML array, kept as a tuple
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Bound = Annotated[Share | None, BeforeValidator(lambda value: None if value is False else value)]  # false: never
 
 
 class Config(BaseModel):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from fltac.config.base import Config, Dtype, Positive
+from fltac.config.base import Bound, Config, Dtype, Positive
 from fltac.config.method import Clustering, Exchange, Merging, Similarity
 from fltac.config.model import Adapter, Model
 from fltac.config.tasks import Clients, FilesTask, Table, Task, Training
@@ -33,6 +33,19 @@ class Resources(Config):
 class Wire(Config):
     up: Dtype = "float32"
     down: Dtype = "float32"
+
+
+class Alerts(Config):
+    """When an operator is told, beside the record; false: never."""
+
+    noise: Bound = 0.3  # adapters that the clusterer left out, of all
+    conflicts: Bound = 0.2  # pairs of one client's slots that the clusterer put together, an adapter
+    churn: Bound = 0.2  # slots that changed their cluster, of all known before
+    born: bool = True  # a new cluster after the first round
+    split: bool = True
+    merged: bool = True
+    lone: bool = True  # a cluster that shrank to one slot
+    moved: bool = True  # a slot that went from one living cluster to another
 
 
 class Data(Config):
@@ -66,6 +79,7 @@ class Experiment(Config):
     similarity: Annotated[Similarity, Field(discriminator="type")]
     clustering: Annotated[Clustering, Field(discriminator="type")]
     merging: Annotated[Merging, Field(discriminator="type")]
+    alerts: Alerts = Alerts()
     sweep: Sweep | None = None
 
     def truths(self) -> dict[str, str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from fltac.config.base import Config, Positive, Share
+from fltac.config.base import Bound, Config, Positive
 
 
 class Exchange(Config):
@@ -64,13 +64,7 @@ class Settling(Config):
 
     noise: Literal["nearest", "own", "last"] = "nearest"
     cannot_link: bool = True  # two slots of one client are different tasks
-    join: Share | None = 0.4  # clusters as alike as this part of what they are in themselves are one; null: never
-
-    @model_validator(mode="before")
-    @classmethod
-    def _never(cls, values: Any) -> Any:
-        """TOML has no null: `join = false` says it."""
-        return {**values, "join": None} if isinstance(values, dict) and values.get("join") is False else values
+    join: Bound = 0.4  # clusters as alike as this part of what they are in themselves are one
 
 
 class Hdbscan(Settling):

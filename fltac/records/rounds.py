@@ -9,6 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from fltac.config import Alerts
+from fltac.records.alerts import alerts
 from fltac.records.scoring import agreement
 
 Key = tuple[int, int]  # (client, slot)
@@ -21,6 +23,7 @@ UPDATES = pa.schema(
         ("slot", pa.int32()),
         ("task", pa.string()),  # null where one adapter serves all tasks of the client
         ("cluster", pa.int32()),
+        ("moved_from", pa.int32()),  # the slot's cluster before; null where it is the same, or was none
         ("membership", pa.float64()),  # how firmly, 0 to 1; null where the clusterer does not say
         ("is_noise", pa.bool_()),  # as the clusterer says, before it is settled
         ("bytes_up", pa.int64()),
@@ -55,6 +58,11 @@ CLUSTERS = pa.schema(
         ("event", pa.string()),
         ("aggregation_error", pa.float64()),  # ||avg(B)avg(A) - avg(BA)|| / ||avg(BA)||; null: nobody was drawn
         ("spread", pa.float64()),  # mean distance to the centroid
+        ("silhouette", pa.float64()),  # mean of the members'; null where there is one cluster alone
+        ("rival", pa.int32()),  # the cluster with the nearest centroid
+        ("rival_distance", pa.float64()),
+        ("arrived", pa.int32()),  # slots that were not in it the round before
+        ("left", pa.int32()),  # slots that were and are not
     ]
 )
 TABLES = {"updates": UPDATES, "evaluations": EVALUATIONS, "clusters": CLUSTERS}
@@ -76,6 +84,7 @@ def round_record(
     evaluations: Rows,
     truths: Mapping[Key, str],
     clock: Sequence[float],
+    rules: Alerts,
 ) -> RoundRecord:
     """Joins what workers (`sent`), server (`step`) and judges say of a round; `clock` has its four moments.
 
@@ -88,7 +97,7 @@ def round_record(
     score = agreement([labels[key] for key in keys], [truths[key] for key in keys])
     accuracy = accuracies(evaluations, "test")
     train_clock, server_clock, evaluation_clock = (end - start for start, end in pairwise(clock))
-    line = {
+    line: dict[str, Any] = {
         "round": round,
         "accuracy": accuracy,
         "accuracy_mean": sum(accuracy.values()) / len(accuracy),
@@ -103,6 +112,7 @@ def round_record(
         "clusters": len(set(labels.values())),
         "noise": step["noise"],
         "conflicts": step["conflicts"],
+        "churn": step["churn"],
         **score._asdict(),
         "seconds": clock[-1] - clock[0],
         "seconds_training": train_clock,
@@ -111,6 +121,7 @@ def round_record(
         "seconds_merge": step["seconds_merge"],
         "seconds_evaluation": evaluation_clock,
     }
+    line["alerts"] = alerts(line, len(labels), step["clusters"], updates, rules)
     clusters = [{"round": round, **row} for row in step["clusters"]]
     judged = [{"round": round, **row} for row in evaluations]
     return RoundRecord(round, line, {"updates": updates, "evaluations": judged, "clusters": clusters})

@@ -78,10 +78,8 @@ class RunDirectory:
         lines = b"".join(map(_json, [*self.lines(), record.line]))
         checkpoint = {"rounds.jsonl": lines, "clients.bin": save_tensors(private), **server}
         _write_folder(self.path / "checkpoint" / folder, checkpoint)
-        with (self.path / "rounds.jsonl").open("ab") as appended:
-            appended.write(_json(record.line))
-            appended.flush()
-            os.fsync(appended.fileno())
+        _append(self.path / "rounds.jsonl", _json(record.line))
+        _append(self.path / "alerts.jsonl", b"".join(map(_json, record.line["alerts"])))
         for old in self._checkpoints()[:-1]:
             shutil.rmtree(old)
 
@@ -141,9 +139,11 @@ class RunDirectory:
         return Checkpoint(lines[-1]["round"], files, dict(states))
 
     def _cut(self, last: int, lines: Iterable[Mapping[str, Any]]) -> None:
-        kept = b"".join(map(_json, lines))
-        if (self.path / "rounds.jsonl").is_file() or kept:
-            _write(self.path / "rounds.jsonl", kept)
+        told = {"rounds.jsonl": list(lines)}
+        told["alerts.jsonl"] = [alert for line in told["rounds.jsonl"] for alert in line["alerts"]]
+        for name, entries in told.items():
+            if (self.path / name).is_file() or entries:
+                _write(self.path / name, b"".join(map(_json, entries)))
         parts = [part for name in TABLES for part in (self.path / f"{name}.parquet").glob("round-*.parquet")]
         for part in [*parts, *(self.path / "adapters").glob("round-*")]:
             if _round_order(part) > last:
@@ -181,6 +181,13 @@ def _round_order(path: Path) -> int:
 
 def _json(value: Mapping[str, Any], indent: int | None = None) -> bytes:
     return (json.dumps(value, indent=indent) + "\n").encode()
+
+
+def _append(file: Path, content: bytes) -> None:
+    with file.open("ab") as appended:
+        appended.write(content)
+        appended.flush()
+        os.fsync(appended.fileno())
 
 
 def _write(file: Path, content: bytes) -> None:

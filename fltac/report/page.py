@@ -56,6 +56,7 @@ def render(runs: Sequence[Run]) -> str:
         clustering=figures.clustering_over_rounds(runs),
         by_task=[snapshots.clusters_by_task(run) for run in runs],
         clusters=[_last_clusters(run) for run in runs],
+        alerts=[(run.label, alert) for run in runs for told in run.rounds["alerts"] for alert in told],
         maps=[snapshots.adapter_map(run) for run in runs],
         differences=[(key, row.tolist()) for key, row in differences(runs).iterrows()],
     )
@@ -64,6 +65,11 @@ def render(runs: Sequence[Run]) -> str:
 def fixed(value: float | None) -> str:
     """Three decimals."""
     return NOTHING if pd.isna(value) else f"{value:.3f}"
+
+
+def whole(value: float | None) -> str:
+    """A whole number, which pandas keeps as a float where some are missing."""
+    return NOTHING if pd.isna(value) else f"{value:.0f}"
 
 
 def signed(value: float | None) -> str:
@@ -107,7 +113,7 @@ def status(run: Run) -> Markup:
 def _environment() -> Environment:
     loader = PackageLoader("fltac.report", ".")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    filters = {"fixed": fixed, "signed": signed, "bytes": human_bytes, "duration": duration}
+    filters = {"fixed": fixed, "whole": whole, "signed": signed, "bytes": human_bytes, "duration": duration}
     environment.filters |= {**filters, "pretty": _pretty, "figure_json": _figure_json}
     environment.globals |= {"share": share, "status": status}
     return environment

@@ -4,35 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from fltac.config import Settling
 from fltac.seeds import generator
-from fltac.server.clustering import CLUSTERERS, Found, Hints, warm_up
+from fltac.server.clustering import CLUSTERERS, Hints, warm_up
+from fltac.server.diagnostics import Sight, churn, cluster_rows, update_rows
 from fltac.server.merging import MERGERS, aggregation_error, mean, weights
 from fltac.server.settling import conflicts, settle
-from fltac.server.similarity import SIMILARITIES, plane
+from fltac.server.similarity import SIMILARITIES
 from fltac.server.state import START, Address, Cluster, Key, Post, Setup, State, Step, shape_name
 from fltac.server.tracking import identify
 from fltac.wire.codecs import WireError, decode, encode
 from fltac.wire.messages import Broadcast, Head, Update
-
-
-@dataclass(frozen=True)
-class Sight:
-    """A round's adapters as the server sees them: points, what the clusterer found, and which cluster is which."""
-
-    keys: list[Key]
-    points: np.ndarray  # (n, d)
-    found: Found
-    labels: np.ndarray  # (n,) once settled
-    ids: dict[Key, int]
-    events: dict[int, str]
-    next_id: int
 
 
 class Aggregator:
@@ -66,11 +52,12 @@ class Aggregator:
             clusters, errors = self._merged(state, updates, sight)
             merged = time.perf_counter()
             report = Step(
-                updates=_update_rows(updates, sight),
-                clusters=_cluster_rows(sight, errors),
+                updates=update_rows(updates, sight, state.labels),
+                clusters=cluster_rows(sight, errors, state.labels),
                 labels=sight.ids,
                 noise=int((sight.found.labels < 0).sum()),
                 conflicts=conflicts(sight.found.labels, [client for client, _ in sight.keys]),
+                churn=churn(sight.ids, state.labels),
                 seconds_cluster=clustered - began,
                 seconds_merge=merged - clustered,
             )
@@ -204,41 +191,3 @@ class Aggregator:
     def _encoded(self, state: State, key: Key, heads: Sequence[Head]) -> bytes:
         broadcast = Broadcast(state.round + 1, self.setup.spec.fingerprint, self._adapter(state, key), tuple(heads))
         return encode(broadcast, self.setup.down)
-
-
-def _update_rows(updates: Sequence[Update], sight: Sight) -> list[dict[str, Any]]:
-    place, xy, firmness = {key: i for i, key in enumerate(sight.keys)}, plane(sight.points), sight.found.membership
-    return [
-        {
-            "client": update.client,
-            "slot": update.slot,
-            "cluster": sight.ids[update.key],
-            "membership": None if firmness is None else float(firmness[place[update.key]]),
-            "is_noise": bool(sight.found.labels[place[update.key]] < 0),
-            "norm": float(np.linalg.norm(update.adapter)),
-            "x": float(xy[place[update.key], 0]),
-            "y": float(xy[place[update.key], 1]),
-        }
-        for update in updates
-    ]
-
-
-def _cluster_rows(sight: Sight, errors: Mapping[int, float]) -> list[dict[str, Any]]:
-    """A row a cluster, those that ended too (size 0); spread is the mean distance of the members to their centroid."""
-    rows = []
-    for cluster, event in sorted(sight.events.items()):
-        mask = np.array([sight.ids[key] == cluster for key in sight.keys])
-        points, label = sight.points[mask], sight.labels[mask][:1]
-        lives = bool(mask.any())
-        spread = float(np.linalg.norm(points - points.mean(axis=0), axis=1).mean()) if lives else None
-        rows.append(
-            {
-                "cluster": cluster,
-                "size": int(mask.sum()),
-                "persistence": sight.found.persistence.get(int(label[0])) if lives else None,
-                "event": event,
-                "aggregation_error": errors.get(cluster),
-                "spread": spread,
-            }
-        )
-    return rows

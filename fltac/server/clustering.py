@@ -117,15 +117,15 @@ def oracle(points: np.ndarray, config: object, hints: Hints) -> Found:
 
 
 def warm_up(kind: str) -> None:
-    """Imports what the clusterer `kind` and the tracking compute with; seconds that nobody else need wait for."""
-    for library in ("scipy.optimize", *LIBRARIES.get(kind, ())):
+    """Imports what a step with the clusterer `kind` computes with; seconds that nobody else need wait for."""
+    for library in ("scipy.optimize", "sklearn.metrics", *LIBRARIES.get(kind, ())):
         importlib.import_module(library)
 
 
 LIBRARIES = {
     "hdbscan": ("hdbscan",),
     "kmeans": ("sklearn.cluster",),
-    "agglomerative": ("scipy.cluster.hierarchy", "sklearn.metrics"),
+    "agglomerative": ("scipy.cluster.hierarchy",),
     "spectral": ("sklearn.cluster",),
 }
 CLUSTERERS: dict[str, Callable[[np.ndarray, Any, Hints], Found]] = {

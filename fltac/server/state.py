@@ -86,6 +86,7 @@ class Step(NamedTuple):
     labels: dict[Key, int]
     noise: int  # updates that the clusterer left out
     conflicts: int  # pairs of one client's slots that it put together
+    churn: float  # share of the slots known before that are in another cluster now
     seconds_cluster: float
     seconds_merge: float
 

@@ -2,9 +2,13 @@
 
 import pytest
 
+from fltac.config import Alerts
 from fltac.records.rounds import round_record
 
 TRUTHS = {(0, 0): "news", (0, 1): "tweets", (1, 0): "news", (2, 0): "tweets"}
+
+
+REST = {"silhouette": 0.5, "rival": None, "rival_distance": None, "arrived": 0, "left": 0}
 
 
 def _sent(client, slot, task, loss):
@@ -15,7 +19,14 @@ def _sent(client, slot, task, loss):
 
 def _found(client, slot, cluster):
     return {
-        **{"client": client, "slot": slot, "cluster": cluster, "is_noise": False, "membership": None},
+        **{
+            "client": client,
+            "slot": slot,
+            "cluster": cluster,
+            "is_noise": False,
+            "membership": None,
+            "moved_from": None,
+        },
         **{"norm": 1.0, "x": 0.0, "y": 0.0},
     }
 
@@ -26,14 +37,15 @@ def _judged(task, cluster, split, metric, value):
 
 def _record(round=1, accuracy=0.5, labels=None, truths=TRUTHS):
     clusters = [
-        {"cluster": 0, "size": 2, "event": "born", "persistence": 0.3, "spread": 1.0, "aggregation_error": 0.1},
-        {"cluster": 1, "size": 2, "event": "born", "persistence": None, "spread": 1.0, "aggregation_error": None},
+        {"cluster": 0, "size": 2, "event": "kept", "persistence": 0.3, "spread": 1.0, "aggregation_error": 0.1} | REST,
+        {"cluster": 1, "size": 2, "event": "kept", "persistence": None, "spread": 1.0, "aggregation_error": None}
+        | REST,
     ]
     step = {
         "updates": [_found(0, 0, 0), _found(0, 1, 1), _found(1, 0, 0)],
         "clusters": clusters,
         "labels": labels or {(0, 0): 0, (0, 1): 1, (1, 0): 0, (2, 0): 1},
-        **{"noise": 1, "conflicts": 3, "seconds_cluster": 0.25, "seconds_merge": 0.125},
+        **{"noise": 1, "conflicts": 0, "churn": 0.0, "seconds_cluster": 0.25, "seconds_merge": 0.125},
     }
     evaluations = [
         _judged("news", None, "test", "accuracy", accuracy),
@@ -43,7 +55,7 @@ def _record(round=1, accuracy=0.5, labels=None, truths=TRUTHS):
         _judged("tweets", None, "test", "accuracy", 1.0),
     ]
     sent = [_sent(0, 0, "news", 1.0), _sent(0, 1, "tweets", 2.0), _sent(1, 0, "news", 6.0)]
-    return round_record(round, sent, step, evaluations, truths, [10.0, 14.0, 15.0, 17.0])
+    return round_record(round, sent, step, evaluations, truths, [10.0, 14.0, 15.0, 17.0], Alerts())
 
 
 @pytest.fixture(scope="session")

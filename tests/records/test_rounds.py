@@ -21,7 +21,16 @@ def test_the_line_by_hand(record):
         "clients": 2,
         "updates": 3,
         **{"bytes_up": 300, "bytes_up_heads": 30, "bytes_down": 270, "bytes_down_heads": 27},
-        **{"clusters": 2, "noise": 1, "conflicts": 3, "ari": 1.0, "nmi": 1.0, "matched_accuracy": 1.0},
+        **{
+            "clusters": 2,
+            "noise": 1,
+            "conflicts": 0,
+            "churn": 0.0,
+            "alerts": [],
+            "ari": 1.0,
+            "nmi": 1.0,
+            "matched_accuracy": 1.0,
+        },
     }
     assert seconds == {
         **{"seconds": 7, "seconds_training": 4, "seconds_server": 1, "seconds_evaluation": 2},

@@ -33,7 +33,13 @@ def test_files_of_a_run(run):
     rounds = [f"{table}.parquet/round-{round:04d}.parquet" for table in TABLES for round in (1, 2)]
     checkpoint = [f"checkpoint/round-0002/{name}" for name in (*ROUND_2, "rounds.jsonl", "clients.bin")]
     adapters = [f"adapters/round-000{r}/cluster-{c}.safetensors" for r, c in ((1, 0), (2, 0), (2, 7))]
-    expected = {"experiment.json", "provenance.json", "rounds.jsonl", "evaluations.parquet/round-0000.parquet"}
+    expected = {
+        "experiment.json",
+        "provenance.json",
+        "rounds.jsonl",
+        "alerts.jsonl",
+        "evaluations.parquet/round-0000.parquet",
+    }
     assert set(contents(run)) == expected | {*rounds, *checkpoint, *adapters}
 
 
@@ -172,7 +178,7 @@ def test_a_crash_before_the_first_round_leaves_a_new_run_with_its_bars(run):
     assert run.checkpoint() == (0, {}, {})
     assert run.lines() == []
     assert {name.split("/")[-1] for name in contents(run)} == {
-        *("experiment.json", "provenance.json", "rounds.jsonl", "round-0000.parquet")
+        *("experiment.json", "provenance.json", "rounds.jsonl", "alerts.jsonl", "round-0000.parquet")
     }
 
 
@@ -201,3 +207,14 @@ def test_an_empty_out_is_taken(tmp_path):
 def test_a_folder_without_an_experiment_is_no_run(tmp_path):
     with pytest.raises(InputError, match="no run directory"):
         RunDirectory.open(tmp_path)
+
+
+def test_alerts_are_those_of_the_lines_again_after_a_crash(tmp_path, record):
+    run = RunDirectory(tmp_path / "run")
+    run.create("{}", {})
+    told = record(1)
+    told.line["alerts"] = [{"round": 1, "rule": "noise"}]
+    run.finish_round(told, ROUND_2, {})
+    (run.path / "alerts.jsonl").write_text('{"round": 1, "rule": "noise"}\n{"round": 2, "rul')
+    run.checkpoint()
+    assert (run.path / "alerts.jsonl").read_text() == '{"round": 1, "rule": "noise"}\n'

@@ -27,6 +27,7 @@ class Kind:
     method: str = "fltac"
     shared: bool = False  # one adapter for all tasks, as FedIT: null task, null scores
     gain: float = 0.1
+    alert: str = ""  # told in the last round
     provenance: dict = field(default_factory=lambda: {"command": ["fltac", "run"], "finished": None})
 
 
@@ -56,6 +57,9 @@ def record(round: int, kind: Kind) -> RoundRecord:
         "clusters": 1 if kind.shared else 2,
         "noise": 0,
         "conflicts": 0,
+        "churn": 0.0,
+        "alerts": [{"round": round, "rule": "born", "what": kind.alert, "look_at": "it"}]
+        * (bool(kind.alert) and round == kind.rounds),
         "ari": score,
         "nmi": score,
         "matched_accuracy": score,
@@ -64,7 +68,8 @@ def record(round: int, kind: Kind) -> RoundRecord:
     updates = [update(round, client, slot, None if kind.shared else TASKS[slot]) for client in (0, 1) for slot in slots]
     clusters = [
         {"round": round, "cluster": slot, "size": 2, "persistence": None, "event": "born", "spread": 0.25}
-        | {"aggregation_error": None}
+        | {"aggregation_error": None, "silhouette": 0.5, "rival": 1 - slot, "rival_distance": 2.0}
+        | {"arrived": 0, "left": 0}
         for slot in slots
     ]
     evaluations = [{"round": round, **judged(task, value)} for task, value in accuracy.items()]
@@ -81,6 +86,7 @@ def update(round: int, client: int, slot: int, task: str | None) -> dict:
         "cluster": slot,
         "is_noise": client == 1,
         "membership": None,
+        "moved_from": None,
     }
     return {
         "round": round,
@@ -129,7 +135,8 @@ def test_one_run_is_told_in_numbers(tiny):
     assert ["mean of tasks", "0.500", "0.500", "0.700", "+0.200"] in rows(tiny)
     assert ["6.00 MB", "2.00 MB", "1.0 %", "16 s", "25.0 %", "25.0 %", "25.0 %"] in rows(tiny)
     assert ["2", "2", "0", "0", "1.000", "1.000", "1.000"] in rows(tiny)
-    assert ["0", "2", "born", "—", "0.250", "—"] in rows(tiny)
+    assert ["0", "2", "born", "0", "0", "—", "0.250", "0.500", "1", "2.000", "—"] in rows(tiny)
+    assert ["None."] in rows(tiny)
 
 
 def test_figures_hold_the_records(tiny):
@@ -246,3 +253,10 @@ def test_no_folder_at_all():
 )
 def test_numbers_are_written_for_people(written, expected):
     assert written == expected
+
+
+def test_alerts_are_told_with_their_round_and_run(tmp_path):
+    folders = [write_run(tmp_path / "loud", Kind(alert="cluster 5 is <new>")), write_run(tmp_path / "quiet")]
+    assert ["2", "born", "cluster 5 is &lt;new&gt;", "it"] in rows(own_text(write_report(folders[:1])))
+    both = own_text(write_report(folders, tmp_path / "both.html"))
+    assert ["loud", "2", "born", "cluster 5 is &lt;new&gt;", "it"] in rows(both)
