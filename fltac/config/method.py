@@ -64,7 +64,7 @@ class Settling(Config):
 
     noise: Literal["nearest", "own", "last"] = "nearest"
     cannot_link: bool = True  # two slots of one client are different tasks
-    join: Bound = 0.4  # clusters as alike as this part of what they are in themselves are one
+    join: Bound = 0.5  # clusters as alike as this part of what they are in themselves are one
 
 
 class Hdbscan(Settling):
@@ -87,7 +87,7 @@ class Agglomerative(Settling):
 
     type: Literal["agglomerative"]
     k: Positive | Literal["silhouette"] = "silhouette"
-    least_silhouette: Annotated[float, Field(ge=-1, le=1)] = 0.05  # below it there is one cluster
+    min_silhouette: Annotated[float, Field(ge=-1, le=1)] = 0.05  # below it there is one cluster
     centre: bool = True
 
 
@@ -96,7 +96,7 @@ class Spectral(Settling):
 
     type: Literal["spectral"]
     k: Positive | Literal["eigengap"] = "eigengap"
-    most: Positive = 20  # clusters to look for
+    max_clusters: Positive = 20
     restarts: Positive = 10
 
 

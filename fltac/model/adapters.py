@@ -57,6 +57,11 @@ def adapter_spec(module: nn.Module, config: Adapter) -> AdapterSpec:
         for name, layer in linears.items()
         if name.rsplit(".", 1)[-1] in targets
     ]
+    smallest = min(min(layer.d_out, layer.d_in) for layer in layers)
+    if config.rank > smallest:
+        raise InputError(
+            Problem("adapter.rank", f"is more than the smallest target's width; at most {smallest}", config.rank)
+        )
     return AdapterSpec(tuple(layers), config.rank, config.scaling)
 
 

@@ -97,8 +97,11 @@ class TextClassification:
 
 
 def _first_words(text: str, count: int) -> str:
-    """The text up to its word number `count`. A word is a token at least: the rest of an article would cost seconds."""
-    words = islice(re.finditer(r"\S+", text), count)
+    """The text up to its word number `count`: the rest of an article would cost seconds.
+
+    A word with a letter or digit in it is a token at least; a lone mark may be none.
+    """
+    words = islice(re.finditer(r"\S*\w\S*", text), count)
     return text[: max((word.end() for word in words), default=0)]
 
 

@@ -121,7 +121,7 @@ class Aggregator:
         """What the updates set out from, where steps are compared."""
         if self.setup.similarity.of == "adapter":
             return {}
-        return {update.key: self._adapter(state, update.key) for update in updates}
+        return {update.key: decode(self._encoded(state, update.key, [])).adapter for update in updates}  # as rounded
 
     def _sight(self, state: State, known: Mapping[Key, np.ndarray], since: Mapping[Key, np.ndarray]) -> Sight:
         setup, keys = self.setup, sorted(known)

@@ -65,14 +65,14 @@ def kmeans(points: np.ndarray, config: Kmeans, hints: Hints) -> Found:
 def agglomerative(points: np.ndarray, config: Agglomerative, hints: Hints) -> Found:
     """Average linkage on Euclidean distance, k given or of the highest mean silhouette (Rousseeuw 1987).
 
-    One cluster where no cut has a silhouette of `least_silhouette`. Source of the use: arXiv 2509.15087, section 3.
+    One cluster where no cut has a silhouette of `min_silhouette`. Source of the use: arXiv 2509.15087, section 3.
     """
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import pdist, squareform
     from sklearn.metrics import silhouette_score
 
     n = len(points)
-    if n < 3:
+    if n == 1 or (n == 2 and config.k == "silhouette"):
         return Found(np.zeros(n, dtype=np.int64))
     distances = pdist(around_mean(points) if config.centre else points)
     tree = linkage(distances, "average")
@@ -82,7 +82,7 @@ def agglomerative(points: np.ndarray, config: Agglomerative, hints: Hints) -> Fo
     square = squareform(distances)
     scored = [(silhouette_score(square, cut, metric="precomputed"), cut) for cut in cuts if cut.any()]
     best, cut = max(scored, key=lambda one: one[0], default=(-1.0, np.zeros(n, dtype=np.int64)))
-    return Found(cut if best >= config.least_silhouette else np.zeros(n, dtype=np.int64))
+    return Found(cut if best >= config.min_silhouette else np.zeros(n, dtype=np.int64))
 
 
 def spectral(points: np.ndarray, config: Spectral, hints: Hints) -> Found:
@@ -91,14 +91,21 @@ def spectral(points: np.ndarray, config: Spectral, hints: Hints) -> Found:
 
     cosines = unit(points) @ unit(points).T
     affinity = np.clip(cosines, 0, None) * ~np.eye(len(points), dtype=bool)
-    scale = np.sqrt(np.maximum(affinity.sum(axis=1), 1e-12))
-    values, vectors = np.linalg.eigh(affinity / np.outer(scale, scale))
-    falling = values[::-1][: config.most + 1]
-    k = int((falling[:-1] - falling[1:]).argmax()) + 1 if config.k == "eigengap" and len(falling) > 1 else config.k
-    k = 1 if k == "eigengap" else min(int(k), len(points))
-    state = int(hints.draw.integers(2**31))
-    seen = unit(vectors[:, ::-1][:, :k])
-    return Found(KMeans(k, n_init=config.restarts, random_state=state).fit_predict(seen))
+    degree = affinity.sum(axis=1)
+    labels = np.full(len(points), -1)  # who is like nobody is noise
+    some = np.flatnonzero(degree > 0)
+    if len(some):
+        scale = np.sqrt(degree[some])
+        values, vectors = np.linalg.eigh(affinity[np.ix_(some, some)] / np.outer(scale, scale))
+        k = config.k
+        if k == "eigengap":
+            falling = values[::-1][: config.max_clusters + 1]
+            k = int((falling[:-1] - falling[1:]).argmax()) + 1
+        k = min(k, len(some))
+        state = int(hints.draw.integers(2**31))
+        seen = unit(vectors[:, ::-1][:, :k])
+        labels[some] = KMeans(k, n_init=config.restarts, random_state=state).fit_predict(seen)
+    return Found(labels)
 
 
 def single(points: np.ndarray, config: object, hints: Hints) -> Found:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fltac.server.clustering import Found
+from fltac.server.settling import most
 from fltac.server.similarity import plane
 from fltac.server.state import Key
 from fltac.wire.messages import Update
@@ -72,10 +73,10 @@ def cluster_rows(sight: Sight, errors: Mapping[int, float], last: Mapping[Key, i
         if cluster in living:
             at, mask = living.index(cluster), cluster_of == cluster
             rival = int(apart[at].argmin()) if len(living) > 1 else None
-            found = int(sight.labels[mask][0])
+            found = most(sight.found.labels[mask])  # settling may have added to it, or taken it apart
             row |= {
                 "size": int(mask.sum()),
-                "persistence": sight.found.persistence.get(found),
+                "persistence": None if found is None else sight.found.persistence.get(found),
                 "aggregation_error": errors.get(cluster),
                 "spread": float(np.linalg.norm(sight.points[mask] - centroids[at], axis=1).mean()),
                 "silhouette": None if firm is None else float(firm[mask].mean()),

@@ -55,7 +55,8 @@ def product_svd(adapters: np.ndarray, weight: np.ndarray, spec: AdapterSpec) -> 
         q_a, r_a = np.linalg.qr(a.reshape(n * r, -1).T)
         u, s, vt = np.linalg.svd(r_b @ r_a.T)
         root = np.sqrt(s[:r])
-        parts += [(root[:, None] * (vt[:r] @ q_a.T)).ravel(), ((q_b @ u[:, :r]) * root).ravel()]
+        alive = np.where(root > 0, root, 1)  # of a direction that changes nothing, A stays: B = 0 alone can learn again
+        parts += [(alive[:, None] * (vt[:r] @ q_a.T)).ravel(), ((q_b @ u[:, :r]) * root).ravel()]
     return np.concatenate(parts).astype(np.float32)
 
 

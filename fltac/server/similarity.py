@@ -1,7 +1,7 @@
 """Updates as points whose Euclidean distance is their dissimilarity, so that any clusterer goes with any similarity.
 
-A point is the change from `since` to `now`: from v0 (the adapter), or from what was sent (the step). The origin is no
-change at all, so the cosine of two points says how far they changed alike.
+A point is the change from `since` to `now`: from v0 (the adapter), or from what was sent (the step). The cosine of two
+points says how far they changed alike; no change at all is like nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fltac.config import B, Blend, Flat, Product, Sketch, Subspace
 from fltac.seeds import generator
 from fltac.wire.messages import AdapterSpec
 
-RESOLUTION = 1e-6  # of the largest coordinate: what is nearer to the mean than this is rounding
+RESOLUTION = 1e-6  # of all there is: what is smaller is rounding
 Factors = Sequence[tuple[np.ndarray, np.ndarray]]  # a layer: A (n, R, d_in), B (n, d_out, R)
 
 
@@ -70,22 +70,25 @@ def _subspace_kernel(now: np.ndarray, since: np.ndarray, spec: AdapterSpec) -> n
     kernels = []
     for a, b in changes(now, since, spec):
         q, r = np.linalg.qr(b)  # (n, d_out, R), (n, R, R)
-        inner, sizes, _ = np.linalg.svd(r @ np.linalg.qr(a.transpose(0, 2, 1))[1].transpose(0, 2, 1))
+        inner, sizes, _ = np.linalg.svd(
+            r @ np.linalg.qr(a.transpose(0, 2, 1))[1].transpose(0, 2, 1), full_matrices=False
+        )
         there = sizes > RESOLUTION * sizes.max(axis=1, keepdims=True, initial=0)  # a change of lower rank spans less
         u = ((q @ inner) * there[:, None, :])[:, :, : spec.rank]
         rows = u.transpose(0, 2, 1).reshape(-1, u.shape[1])  # (n r, d_out)
-        squares = (rows @ rows.T).reshape(len(now), spec.rank, len(now), spec.rank) ** 2
+        squares = (rows @ rows.T).reshape(len(now), u.shape[2], len(now), u.shape[2]) ** 2
         ranks = there[:, : spec.rank].sum(axis=1)
         kernels.append(cosines(squares.sum(axis=(1, 3)) - np.outer(ranks, ranks) / u.shape[1]))
     return _mean_kernel(kernels)
 
 
 def sketch(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Sketch) -> np.ndarray:
-    """Random projections of `flat`, or of `product`, with squared distances right in the mean: (n, p) -> (n, size).
+    """Random projections of `flat`, or of `product`, squared distances right in the mean: (n, p) -> (n, size or L m).
 
     flat: x G / sqrt(size) with G normal; a squared distance has a relative standard error of sqrt(2 / size).
-    product: a layer is (u^T B)(A v) / (|B A| sqrt(size)) with u, v normal, `size` numbers shared out over the layers;
-    sqrt(8 / size) at most, since E[(u^T M v)^4] <= 9 |M|^4. Source: Johnson and Lindenstrauss 1984.
+    product: each of L layers is m numbers (u^T B)(A v) / (|B A| sqrt(m L)) with u, v normal, m = ceil(size / L); the
+    error is sqrt(8 / m) at most, where two differ in one layer alone, since E[(u^T M v)^4] <= 9 |M|^4, and
+    sqrt(8 / size) where all layers differ alike. Source: Johnson and Lindenstrauss 1984.
     """
     draw = generator(config.seed, "sketch")
     if config.basis == "flat":
@@ -100,7 +103,8 @@ def sketch(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Sketch
     for a, b in changes(now, since, spec):
         u, v = draw.normal(size=(number, b.shape[1])), draw.normal(size=(number, a.shape[2]))
         seen = np.einsum("nkr,nrk->nk", u @ b, a @ v.T)  # (n, number)
-        norm = np.sqrt(np.einsum("nij,nji->n", b.transpose(0, 2, 1) @ b, a @ a.transpose(0, 2, 1)))
+        square = np.einsum("nij,nji->n", b.transpose(0, 2, 1) @ b, a @ a.transpose(0, 2, 1))
+        norm = np.sqrt(np.maximum(square, 0))
         columns.append(seen / np.where(norm > 0, norm, np.inf)[:, None])
     return np.asarray(np.hstack(columns) / np.sqrt(number * len(spec.layers)))
 
@@ -138,7 +142,7 @@ def around_mean(points: np.ndarray) -> np.ndarray:
 
     What all adapters have in common, such as the first steps from v0, says nothing of their tasks.
     """
-    return unit(points - points.mean(axis=0), RESOLUTION * np.abs(points).max(initial=1.0))
+    return unit(points - points.mean(axis=0), RESOLUTION * float(np.linalg.norm(points)))
 
 
 def unit(rows: np.ndarray, least: float = 0.0) -> np.ndarray:

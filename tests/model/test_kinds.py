@@ -40,4 +40,8 @@ def test_a_long_text_is_cut_to_what_it_would_have_been_cut_to(tiny_world):
     short = kind.encode(([text],), np.array([0]), source, 9)
     assert short.lengths.tolist() == [9]
     assert short.ids[:-1].tolist() == long.ids[:8].tolist()  # then the end mark
+    marks = "\u0301 \ufffd \u200b " * 9 + "good dog"  # words to a splitter, nothing to the tokenizer
+    assert kind.encode(([marks],), np.array([0]), source, 4).ids.tolist() == (
+        kind.encode((["good dog"],), np.array([0]), source, 4).ids.tolist()
+    )
     assert kind.encode(([" "],), np.array([0]), source, 9).lengths.tolist() == [2]

@@ -104,3 +104,22 @@ def test_hdbscan_keeps_how_firmly_points_belong():
     result = found(HDBSCAN, np.vstack([points, np.full(20, 1000.0)]))
     assert result.membership[-1] == 0
     assert (result.membership[:-1] > 0).all()
+
+
+@pytest.mark.parametrize(
+    "points", [np.eye(6), np.array([[1.0, 0], [-1, 0]]), np.zeros((3, 4))], ids=["apart", "opposite", "zero"]
+)
+def test_spectral_calls_points_that_are_like_nobody_noise(points):
+    assert (found(SPECTRAL, points).labels == -1).all()
+
+
+def test_agglomerative_makes_the_two_that_it_is_told():
+    assert len(set(found(Agglomerative(type="agglomerative", k=2), np.array([[1.0, 0], [-1, 0]])).labels)) == 2
+
+
+@pytest.mark.parametrize("config", FINDERS, ids=lambda config: config.type)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_order_of_points_says_nothing(config, seed):
+    points, _ = groups(5, 3, 6, seed=seed)
+    order = np.random.default_rng(seed).permutation(len(points))
+    assert same_groups(found(config, points[order]).labels, found(config, points).labels[order])

@@ -13,7 +13,8 @@ KEYS = [(0, 0), (0, 1), (1, 0), (1, 1)]
 POINTS = np.array([[0.0], [10], [2], [14]])
 NOW = {(0, 0): 4, (0, 1): 5, (1, 0): 4, (1, 1): 5}
 LAST = {(0, 0): 4, (0, 1): 4, (1, 1): 9}  # (1, 0) is new
-FOUND = Found(np.array([0, 1, 0, -1]), {0: 0.5, 1: 0.25}, np.array([1.0, 0.5, 0.25, 0.0]))
+# the clusterer numbers its clusters as it likes: what is 0 once settled was its 1
+FOUND = Found(np.array([1, 0, 1, -1]), {1: 0.5, 0: 0.25}, np.array([1.0, 0.5, 0.25, 0.0]))
 SIGHT = Sight(KEYS, POINTS, FOUND, np.array([0, 1, 0, 1]), NOW, {4: "kept", 5: "split", 9: "died"}, 6)
 
 

@@ -98,6 +98,12 @@ def test_product_svd_is_free_of_gauge_and_exact_for_equals(spec, dense, seed, co
         np.testing.assert_allclose(found, product[0], atol=1e-4)
 
 
-def test_product_svd_of_what_changes_nothing_changes_nothing(spec, dense):
-    merged = product_svd(np.zeros((2, spec.size), np.float32), np.full(2, 0.5), spec)
+def test_product_svd_of_what_changes_nothing_changes_nothing_and_can_learn(spec, dense):
+    adapters = np.random.default_rng(0).normal(size=(2, spec.size)).astype(np.float32)
+    for _, b in spec.factors(adapters):
+        b[:] = 0
+    merged = product_svd(adapters, np.full(2, 0.5), spec)
     assert all(not product.any() for product in dense(merged))
+    for a, b in spec.factors(merged):
+        assert not b.any()
+        np.testing.assert_allclose(a @ a.T, np.eye(spec.rank), atol=1e-6)  # B's gradient goes through A

@@ -127,6 +127,24 @@ def test_a_sketch_keeps_squared_distances_within_its_stated_error(spec, basis, s
     assert ratios.std() < 1.2 * error
 
 
+def test_a_sketch_of_what_differs_in_one_layer_alone_errs_as_that_layer_does():
+    spec = AdapterSpec(tuple(Layer(f"l{i}", 5, 5) for i in range(12)), rank=1, scale=1.0)
+    adapters = np.repeat(draw(0, (1, spec.size)), 2, axis=0)
+    spec.factors(adapters[1])[3][1][:] = draw(1, (5, 1))
+    exact = distances(PRODUCT, adapters, spec)[0, 1] ** 2
+    sketches = [Sketch(type="sketch", size=12 * 40, seed=number) for number in range(300)]
+    ratios = np.array([distances(config, adapters, spec)[0, 1] ** 2 for config in sketches]) / exact
+    assert ratios.mean() == pytest.approx(1, abs=4 * np.sqrt(8 / 40 / 300))
+    assert 0.5 * np.sqrt(8 / 40) < ratios.std() < 1.2 * np.sqrt(8 / 40)
+
+
+def test_low_and_wide_layers_have_subspaces_too():
+    spec = AdapterSpec((Layer("low", 3, 8), Layer("narrow", 8, 3)), rank=3, scale=1.0)
+    now, since = draw(0, (2, 4, spec.size))
+    assert np.isfinite(points_of(SUBSPACE, now, spec)).all()
+    assert np.isfinite(points_of(SUBSPACE, now, spec, since)).all()
+
+
 def test_product_of_an_unchanged_layer_is_orthogonal_to_all(spec):
     adapters = draw(0, (3, spec.size))
     spec.factors(adapters[0])[0][1][:] = 0  # the first layer of the first adapter: B = 0
@@ -154,7 +172,7 @@ def test_flat_distance_is_euclidean_whatever_the_start(spec):
 
 
 @pytest.mark.parametrize("config", **NAMED)
-def test_no_change_is_the_origin(spec, config):
+def test_no_change_is_like_nothing(spec, config):
     start = draw(0, (spec.size,)).astype(np.float32)
     now = np.stack([start, start + draw(1, (spec.size,)).astype(np.float32)])
     points = points_of(config, now, spec, np.stack([start, start]))
