@@ -10,6 +10,7 @@ federation of its own. What is finished is not done again.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import itertools
 import json
 import os
@@ -116,7 +117,8 @@ def main() -> None:
 def one(cell: str, seed: int, out: str, data: str) -> list[dict[str, object]]:
     """The scores of one federation, from its file where they are there already."""
     folder = Path(out) / cell.replace(", ", "-").replace(" ", "") / f"seed-{seed}"
-    file = folder.with_suffix(".json")
+    asked = repr((SIMILARITY, CLUSTERER)).encode()  # other settings are other scores
+    file = folder.with_name(f"{folder.name}-{hashlib.blake2b(asked, digest_size=4).hexdigest()}.json")
     if file.is_file():
         return json.loads(file.read_text())
     overrides = [*CELLS[cell], f"seed={seed}", f"data.root={data}"]
@@ -131,7 +133,9 @@ def one(cell: str, seed: int, out: str, data: str) -> list[dict[str, object]]:
         for similarity, clusterer in itertools.product(SIMILARITY, CLUSTERER):
             place = {"cell": cell, "seed": seed, "gauge": gauge, "similarity": similarity, "clusterer": clusterer}
             rows.append(place | score(adapters, similarity, clusterer))
-    file.write_text(json.dumps(rows))
+    half = file.with_suffix(".tmp")
+    half.write_text(json.dumps(rows))
+    half.replace(file)
     print(f"{cell}, seed {seed}: done", flush=True)
     return rows
 
@@ -140,7 +144,8 @@ def read(folder: Path) -> Kept:
     """The last round's adapters of a run."""
     run = RunDirectory(folder)
     experiment = fltac.load(run.experiment_file)
-    tensors = load_tensors(run.checkpoint().files["server.safetensors"])
+    (server,) = folder.glob("checkpoint/round-*/server.safetensors")
+    tensors = load_tensors(server.read_bytes())
     table = run.table("updates").to_pylist()
     tasks = {(row["client"], row["slot"]): row["task"] for row in table}
     keys = [(int(client), int(slot)) for client, slot in tensors["keys"]]
