@@ -173,8 +173,8 @@ def _mean_kernel(kernels: Sequence[np.ndarray]) -> np.ndarray:
 
 def plane(points: np.ndarray) -> np.ndarray:
     """The two principal components of the points, (n, d) -> (n, 2), for pictures; signs are fixed, not meaningful."""
-    centred = points.astype(np.float64) - points.mean(axis=0)
-    xy = embed(centred @ centred.T)[:, :2]
+    u, sizes, _ = np.linalg.svd(points.astype(np.float64) - points.mean(axis=0), full_matrices=False)
+    xy = (u * sizes)[:, :2]
     xy = np.pad(xy, ((0, 0), (0, 2 - xy.shape[1])))
     lead = xy[np.abs(xy).argmax(axis=0), [0, 1]]
     return np.asarray(xy * np.where(lead < 0, -1.0, 1.0))

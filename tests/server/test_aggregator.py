@@ -8,7 +8,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fltac.config import Each, Exchange, Flat, Hdbscan, Kmeans, Mean, Oracle, Product, Single
+from fltac.config import (
+    B,
+    Blend,
+    Each,
+    Exchange,
+    Flat,
+    Hdbscan,
+    Kmeans,
+    Mean,
+    Oracle,
+    Product,
+    Single,
+    Sketch,
+    Subspace,
+)
 from fltac.server.aggregator import Aggregator
 from fltac.server.state import START, Setup, dump, load
 from fltac.wire.codecs import WireError, decode, encode
@@ -20,6 +34,9 @@ TASKS = {(client, slot): ("apples", "pears")[(client + slot) % 2] for client in 
 CLASSES = {"apples": 2, "pears": 3}
 WIDTH = 3
 KMEANS, SINGLE, HDBSCAN = Kmeans(type="kmeans"), Single(type="single"), Hdbscan(type="hdbscan")
+
+
+SIMILARITIES = [kind(type=kind.__name__.lower()) for kind in (Flat, B, Product, Subspace, Blend, Sketch)]
 
 
 def setup(tasks=TASKS, **changes) -> Setup:
@@ -83,7 +100,7 @@ def test_the_order_of_payloads_changes_no_bit(order):
     assert run(setup(), order=lambda sent: [sent[i] for i in order]) == run(setup())
 
 
-@pytest.mark.parametrize("similarity", [Flat(type="flat"), Product(type="product")], ids=["flat", "product"])
+@pytest.mark.parametrize("similarity", SIMILARITIES, ids=lambda similarity: similarity.type)
 @pytest.mark.parametrize("clustering", [HDBSCAN, KMEANS], ids=["hdbscan", "kmeans"])
 @pytest.mark.parametrize("seed", range(3))
 def test_numbers_of_clients_and_slots_and_heads_change_no_clustering(similarity, clustering, seed):
@@ -159,6 +176,41 @@ def test_a_lone_stray_is_noise_and_keeps_its_own_adapter():
     assert step.noise == 1
     assert [row["is_noise"] for row in step.updates] == [False] * 9 + [True]
     np.testing.assert_array_equal(state.clusters[step.labels[4, 1]].adapter, stray.adapter)
+
+
+@pytest.mark.parametrize(
+    "similarity", [Flat(type="flat"), Product(type="product"), Blend(type="blend")], ids=lambda s: s.type
+)
+def test_a_wrong_merge_comes_apart_and_the_true_clusters_keep_their_ids(similarity):
+    """All were one cluster, so every client has two slots in it: the next step tells them apart by that."""
+    told = dict.fromkeys(TASKS, "all")
+    wrong = Aggregator(setup(similarity=similarity, clustering=Oracle(type="oracle"), told=told))
+    state, _ = wrong.step(wrong.start(), payloads(trained(wrong.setup).values()))
+    server = Aggregator(replace(wrong.setup, clustering=HDBSCAN, told={}))
+    merged = state.clusters[0].adapter
+    later = {
+        key: replace(update, adapter=merged + (update.adapter - server.setup.start) / 10)
+        for key, update in trained(server.setup, 2).items()
+    }
+    state, step = server.step(state, payloads(later.values()))
+    assert groups(step.labels) == TRUE_GROUPS
+    assert sorted(row["event"] for row in step.clusters) == ["kept", "split"]
+    third = {key: replace(update, round=3) for key, update in later.items()}
+    _, again = server.step(state, payloads(third.values()))
+    assert again.labels == step.labels
+    assert again.churn == 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_a_handful_of_updates_is_no_error_and_nothing_is_merged_across_tasks(count):
+    few = dict(list(TASKS.items())[:count])
+    server = Aggregator(setup(few, similarity=Blend(type="blend")))
+    state = server.start()
+    for round in (1, 2, 3):
+        state, step = server.step(state, payloads(trained(server.setup, round, tasks=few).values()))
+        assert set(step.labels) == set(few)
+        assert all(len({TASKS[key] for key in group}) == 1 for group in groups(step.labels))
+        assert len(server.post(state).addresses) == count
 
 
 # -- those who are not drawn -------------------------------------------------------------------------------
