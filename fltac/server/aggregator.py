@@ -16,7 +16,7 @@ from fltac.server.merging import MERGERS, aggregation_error, mean, weights
 from fltac.server.settling import conflicts, settle
 from fltac.server.similarity import SIMILARITIES
 from fltac.server.state import START, Address, Cluster, Key, Post, Setup, State, Step, shape_name
-from fltac.server.tracking import identify
+from fltac.server.tracking import hold, identify
 from fltac.wire.codecs import WireError, decode, encode
 from fltac.wire.messages import Broadcast, Head, Update
 
@@ -61,7 +61,7 @@ class Aggregator:
                 seconds_cluster=clustered - began,
                 seconds_merge=merged - clustered,
             )
-        return State(state.round + 1, clusters, sight.ids, known, since, sight.next_id), report
+        return State(state.round + 1, clusters, sight.ids, known, since, sight.next_id, sight.stays), report
 
     def post(self, state: State) -> Post:
         """What each registered slot would be sent at the start of round `state.round + 1`, encoded once a content."""
@@ -137,7 +137,9 @@ class Aggregator:
             last = [state.labels.get(key) for key in keys]
             labels = settle(points, labels, [client for client, _ in keys], last, config)
         ids, events, next_id = identify(dict(zip(keys, labels.tolist(), strict=True)), state.labels, state.next_id)
-        return Sight(keys, points, found, labels, ids, events, next_id)
+        patience = config.patience if isinstance(config, Settling) else 1
+        ids, stays = hold(ids, state.labels, state.stays, patience)
+        return Sight(keys, points, found, ids, events, next_id, stays)
 
     def _merged(
         self, state: State, updates: Sequence[Update], sight: Sight

@@ -12,6 +12,7 @@ from fltac.server.clustering import Found
 from fltac.server.settling import most
 from fltac.server.similarity import plane
 from fltac.server.state import Key
+from fltac.server.tracking import Stay
 from fltac.wire.messages import Update
 
 SILHOUETTE_POINTS = 2000  # beyond, distances of all pairs would take seconds and gigabytes
@@ -24,10 +25,10 @@ class Sight:
     keys: list[Key]
     points: np.ndarray  # (n, d)
     found: Found
-    labels: np.ndarray  # (n,) once settled
-    ids: dict[Key, int]
+    ids: dict[Key, int]  # each slot's cluster, once settled and tracked
     events: dict[int, str]
     next_id: int
+    stays: dict[Key, Stay]
 
 
 def churn(ids: Mapping[Key, int], last: Mapping[Key, int]) -> float:

@@ -12,6 +12,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from fltac.config import Clustering, Exchange, Merging, Similarity
+from fltac.server.tracking import Stay
 from fltac.wire.codecs import WireError
 from fltac.wire.messages import AdapterSpec
 
@@ -60,6 +61,7 @@ class State:
     adapters: Mapping[Key, np.ndarray]  # and the last adapter it sent, so that the absent still count
     since: Mapping[Key, np.ndarray]  # and what it had been sent before; empty where no step is compared
     next_id: int
+    stays: Mapping[Key, Stay] = field(default_factory=dict)  # how settled each slot is
 
 
 class Address(NamedTuple):
@@ -106,6 +108,8 @@ def dump(state: State, spec: AdapterSpec) -> dict[str, bytes]:
         "labels": np.array([state.labels[key] for key in keys], dtype=np.int64),
         "adapters": adapters.reshape(-1, spec.size),
     }
+    if state.stays:
+        tensors["stays"] = np.array([state.stays[key] for key in keys], dtype=np.int64)
     if state.since:
         tensors["since"] = np.array([state.since[key] for key in keys], dtype=np.float32)
     header = {"round": state.round, "next_id": state.next_id, "spec": spec.fingerprint.hex()}
@@ -131,7 +135,12 @@ def load(files: Mapping[str, bytes], setup: Setup) -> State:
     labels = dict(zip(keys, tensors["labels"].tolist(), strict=True))
     adapters = dict(zip(keys, tensors["adapters"], strict=True))
     since = dict(zip(keys, tensors["since"], strict=True)) if "since" in tensors else {}
-    return State(header["round"], {START: setup.v0, **clusters}, labels, adapters, since, header["next_id"])
+    stays = (
+        {key: Stay(*row) for key, row in zip(keys, tensors["stays"].tolist(), strict=True)}
+        if "stays" in tensors
+        else {}
+    )
+    return State(header["round"], {START: setup.v0, **clusters}, labels, adapters, since, header["next_id"], stays)
 
 
 def _dump_cluster(cluster: Cluster, spec: AdapterSpec) -> bytes:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 Key = tuple[int, int]  # (client, slot)
+
+
+class Stay(NamedTuple):
+    """How settled a slot is: rounds in a row in its cluster; where else it was seen since, and for how many rounds."""
+
+    rounds: int
+    elsewhere: int = -1
+    seen: int = 0
 
 
 def identify(
@@ -46,3 +55,29 @@ def identify(
         if absorbed and events[ids[new[heir]]] == "kept":
             events[ids[new[heir]]] = "merged"
     return {key: ids[label] for key, label in labels.items()}, events, next_id
+
+
+def hold(
+    ids: Mapping[Key, int], last: Mapping[Key, int], stays: Mapping[Key, Stay], patience: int
+) -> tuple[dict[Key, int], dict[Key, Stay]]:
+    """The ids after hysteresis, and how settled each slot is now: one odd round does not reshuffle.
+
+    A slot that was `patience` rounds in a row in its cluster goes to another only when it was seen there `patience`
+    rounds in a row, if both clusters lived before and do now; births, splits and merges are no such moves. Nor is it
+    held where its client has another slot in its old cluster by now.
+    """
+    living = set(ids.values()) & set(last.values())
+    held, stayed = dict(ids), {}
+    for key, now in ids.items():
+        before, stay = last.get(key), stays.get(key, Stay(0))
+        if before == now or before is None:
+            stayed[key] = Stay(stay.rounds + 1)
+            continue
+        seen = stay.seen + 1 if stay.elsewhere == now else 1
+        taken = any(other != key and other[0] == key[0] and held[other] == before for other in ids)
+        if {now, before} <= living and stay.rounds >= patience and seen < patience and not taken:
+            held[key] = before
+            stayed[key] = Stay(stay.rounds + 1, now, seen)
+        else:
+            stayed[key] = Stay(1)
+    return held, stayed

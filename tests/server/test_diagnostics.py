@@ -15,7 +15,7 @@ NOW = {(0, 0): 4, (0, 1): 5, (1, 0): 4, (1, 1): 5}
 LAST = {(0, 0): 4, (0, 1): 4, (1, 1): 9}  # (1, 0) is new
 # the clusterer numbers its clusters as it likes: what is 0 once settled was its 1
 FOUND = Found(np.array([1, 0, 1, -1]), {1: 0.5, 0: 0.25}, np.array([1.0, 0.5, 0.25, 0.0]))
-SIGHT = Sight(KEYS, POINTS, FOUND, np.array([0, 1, 0, 1]), NOW, {4: "kept", 5: "split", 9: "died"}, 6)
+SIGHT = Sight(KEYS, POINTS, FOUND, NOW, {4: "kept", 5: "split", 9: "died"}, 6, {})
 
 
 def test_clusters_by_hand():
@@ -36,7 +36,7 @@ def test_clusters_by_hand():
 
 
 def test_one_cluster_has_no_rival_and_no_silhouette():
-    alone = Sight(KEYS, POINTS, FOUND, np.zeros(4, int), dict.fromkeys(KEYS, 4), {4: "kept"}, 6)
+    alone = Sight(KEYS, POINTS, FOUND, dict.fromkeys(KEYS, 4), {4: "kept"}, 6, {})
     (row,) = cluster_rows(alone, {}, {})
     assert (row["rival"], row["rival_distance"], row["silhouette"]) == (None, None, None)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fltac.server.tracking import identify
+from fltac.server.tracking import Stay, hold, identify
 
 
 def grouping(labels) -> set[frozenset[int]]:
@@ -67,3 +67,49 @@ def test_the_same_grouping_keeps_its_ids(labels):
     assert ids == slots(last)
     assert set(events.values()) == {"kept"}
     assert next_id == 20
+
+
+# -- hysteresis: a row a round, a slot its place; slots 0, 1 begin in cluster 0, slots 2, 3 in cluster 1 ------
+
+
+def walked(*rounds: str, patience=2) -> list[str]:
+    last, stays, out = slots(rounds[0]), dict.fromkeys(slots(rounds[0]), Stay(1)), []
+    for found in rounds[1:]:
+        last, stays = hold(slots(found), last, stays, patience)
+        out.append("".join(str(last[key]) for key in sorted(last)))
+    return out
+
+
+@pytest.mark.parametrize(
+    ("rounds", "expected"),
+    [
+        (
+            ["0011", "0011", "0111", "0011", "0111", "0111"],
+            ["0011", "0011", "0011", "0011", "0111"],
+        ),  # odd, then for good
+        (["0011", "0111"], ["0111"]),  # not settled yet: it moves at once
+        (["0011", "0011", "0211"], ["0011", "0211"]),  # a cluster of its own is no move to another
+        (["0011", "0011", "0000"], ["0011", "0000"]),  # nor is a merge
+        (["00112", "00112", "01112", "02112"], ["00112", "00112", "00112"]),  # never twice in a row in one place
+        (["00112", "00112", "01112", "02112", "02112"], ["00112", "00112", "00112", "02112"]),
+    ],
+    ids=["odd", "new", "split", "merge", "wandering", "arrived"],
+)
+def test_a_settled_slot_moves_only_when_it_is_seen_elsewhere_in_a_row(rounds, expected):
+    assert walked(*rounds) == expected
+    assert walked(*rounds, patience=1) == rounds[1:]
+
+
+def test_a_slot_is_not_held_where_its_client_has_another():
+    last = {(0, 0): 0, (0, 1): 1, (1, 0): 0, (2, 0): 1}
+    swapped = {(0, 0): 1, (0, 1): 0, (1, 0): 0, (2, 0): 1}
+    ids, _ = hold(swapped, last, dict.fromkeys(last, Stay(5)), 2)
+    assert [ids[0, 0], ids[0, 1]] in ([0, 1], [1, 0])
+
+
+@given(groupings, groupings, st.integers(1, 3))
+def test_held_or_not_every_slot_has_a_cluster_that_is_its_own_or_the_one_found(labels, last, patience):
+    found, before = slots(labels), slots(last)
+    ids, stays = hold(found, before, dict.fromkeys(before, Stay(3)), patience)
+    assert set(ids) == set(stays) == set(found)
+    assert all(ids[key] in (found[key], before.get(key)) for key in ids)
