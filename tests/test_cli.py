@@ -226,7 +226,7 @@ def test_check_prints_the_resolved_experiment_and_estimates_and_starts_nothing(t
     assert experiment["clustering"] == {"type": "kmeans", "k": "tasks", "restarts": 10}
     words = [line.split() for line in out.splitlines()]
     assert ["clustering", "kmeans", "command", "line"] in words
-    assert ["similarity", "product", "preset", "fltac", "(default)"] in words
+    assert ["similarity", "blend", "preset", "fltac", "(default)"] in words
     assert "adapter: 256 numbers on 4 layers" in out
     assert "ray" not in sys.modules or not sys.modules["ray"].is_initialized()
 
