@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from fltac import __version__, screen
+from fltac.config import Experiment
 from fltac.errors import InputError
 from fltac.layers import load_layers
 
@@ -44,6 +45,7 @@ def check(file: File, overrides: Overrides = None) -> None:
         from fltac.world import plan
 
         prepared = plan(loaded.experiment)
+    _tell_sweep(loaded.experiment)
     screen.checked(prepared, loaded.origins, estimate(prepared))
 
 
@@ -61,6 +63,7 @@ def run(
     from fltac.runtime import launch
 
     folder = launch.out_folder(experiment.name, out)
+    _tell_sweep(experiment)
     screen.say(f"{experiment.name}: method {experiment.method}, {experiment.rounds} rounds, results in {folder}")
     with _Named(file), screen.rounds_shown(experiment.rounds) as tell:
         summary = launch.run(experiment, folder, runtime.value, address, tell, screen.say)
@@ -121,6 +124,11 @@ def version(show: bool) -> None:
 @app.callback()
 def options(show: Annotated[bool, typer.Option("--version", callback=version, is_eager=True)] = False) -> None:
     """Options before the command."""
+
+
+def _tell_sweep(experiment: Experiment) -> None:
+    if experiment.sweep:
+        screen.errors.print("warning: [sweep] is not run: this is one run at the values above it", markup=False)
 
 
 class _Named:

@@ -45,7 +45,7 @@ def number(value: float | None) -> str:
 @contextmanager
 def rounds_shown(total: int, done: int = 0) -> Iterator[Any]:
     """Yields what to call with each finished round: a progress bar in a terminal, plain lines elsewhere."""
-    began, sent = time.monotonic(), 0
+    began, sent, working = time.monotonic(), 0, 0.0
 
     def told(record: RoundRecord) -> str:
         nonlocal sent
@@ -59,9 +59,11 @@ def rounds_shown(total: int, done: int = 0) -> Iterator[Any]:
     if not sys.stdout.isatty():
 
         def plain(record: RoundRecord) -> None:
+            nonlocal working
             text = told(record)
             passed = time.monotonic() - began
-            left = passed / (record.round - done) * (total - record.round)
+            working += record.line["seconds"]  # without the start, which is not to come again
+            left = working / (record.round - done) * (total - record.round)
             say(f"round {record.round}/{total}  {text}  {passed:.0f} s, about {left:.0f} s left")
             _tell_alerts(record, say)
 

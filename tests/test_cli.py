@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import tomllib
 
 import pyarrow as pa
@@ -56,12 +57,16 @@ BAD_VALUES = {
     "model.num_hidden_layers=9": ("model.num_hidden_layers", "is more than the model has; at most 2"),
     "training.max_length=99": ("training.max_length", "is more than the model reads; at most 32"),
     "resources.actors=[2]": ("resources.actors", "must be"),
+    "resources.actors=5": ("resources.actors", "is more than there are clients (4)"),
     "clients.count=0": ("clients.count", "must be greater than or equal to 1"),
     "clients.fraction=0.0": ("clients.fraction", "must be greater than 0"),
     "clients.fraction=1.5": ("clients.fraction", "must be less than or equal to 1"),
     "clients.partition.alpha=0.0": ("clients.partition.alpha", "must be greater than 0"),
     "clients.partition.alpha=-0.5": ("clients.partition.alpha", "must be greater than 0"),
-    "clients.partition.min_examples=1000": ("clients.partition", "to nobody; lower min_examples"),
+    "clients.partition.min_examples=1000": (
+        "clients.partition",
+        "reaches both min_share and min_examples; lower them",
+    ),
     "clients.partition.type=random": ("clients.partition.type", "must be one of 'dirichlet'"),
     "training.steps=0": ("training.steps", "must be greater than or equal to 1"),
     "training.learning_rate=0": ("training.learning_rate", "must be greater than 0"),
@@ -193,6 +198,21 @@ def test_a_table_partition_is_held_against_tasks_and_clients(tiny, fltac):
         (".sky", "is no task of this experiment"),
     ):
         assert f"{tiny}: clients.partition.shares{key}: {what}" in err
+
+
+def test_a_cluster_that_does_not_answer_is_refused_soon(tiny, fltac, tmp_path):
+    began = time.monotonic()
+    code, _, err = fltac("run", tiny, "--address", "127.0.0.1:1", "--out", tmp_path / "run")
+    assert code == 2
+    assert "--address: no Ray cluster answers there" in err
+    assert time.monotonic() - began < 60
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_sweep_is_said_not_to_be_run(tiny, fltac):
+    code, _, err = fltac("check", tiny, "sweep.space.seed.grid=[1,2]")
+    assert code == 0
+    assert "warning: [sweep] is not run" in err
 
 
 def test_all_that_is_wrong_is_told_at_once(tiny, fltac):

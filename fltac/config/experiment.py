@@ -118,6 +118,12 @@ def cross_checks(experiment: Experiment) -> list[tuple[str, str, object]]:
             wrong.append(("clustering.type", what, experiment.clustering.type))
         if experiment.exchange.heads == "local":
             wrong.append(("exchange.heads", 'a shared adapter goes with heads = "merge" alone', "local"))
+    actors = experiment.resources.actors
+    if actors != "auto" and actors > experiment.clients.count:
+        what = (
+            f"is more than there are clients ({experiment.clients.count}), so some would have nothing to do; lower it"
+        )
+        wrong.append(("resources.actors", what, actors))
     reads_files = any(isinstance(task.source, FilesTask) for task in experiment.tasks)
     if reads_files and not Path(experiment.data.root).is_dir():
         wrong.append(("data.root", "is no folder; name the one that holds the task files", experiment.data.root))

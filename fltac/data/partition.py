@@ -36,10 +36,13 @@ def partition(tasks: Sequence[TaskData], clients: Clients, seed: int) -> dict[Ke
     for task in tasks:
         owners = _owners(task, clients, generator(seed, "partition", task.name))
         if (owners < 0).all():
+            rule = clients.partition
             what = (
-                f"leaves task {task.name!r} ({len(task.train)} examples) to nobody; lower min_examples or raise alpha"
+                f"leaves task {task.name!r} ({len(task.train)} examples) to nobody: no client's share reaches both"
+                " min_share and min_examples; lower them"
             )
-            problems.append(Problem("clients.partition", what, clients.partition.min_examples))
+            got = {"min_share": rule.min_share, "min_examples": rule.min_examples}
+            problems.append(Problem("clients.partition", what, got))
         for client in range(clients.count):
             indices = np.flatnonzero(owners == client)
             if len(indices):

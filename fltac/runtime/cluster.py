@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # torch is for client actors: the aggregator's process starts
     from fltac.model.training import Score
     from fltac.world import World
 
+REACH_SECONDS = 10.0  # for a named cluster to answer
 READY_SECONDS = 300.0  # for an actor to start; a cluster that is busy for longer is told as such
 
 
@@ -129,8 +131,9 @@ class Cluster:
 
     def _connect(self) -> None:
         try:
+            _reach(self.address or "")
             ray.init(address=self.address, logging_level="ERROR", log_to_driver=False)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             what = f"no Ray cluster answers there; check the address and RAY_AUTH_MODE ({reason})"
             raise InputError(Problem("--address", what, self.address)) from None
@@ -260,6 +263,13 @@ def unfinished(refs: Sequence[Any], seconds: float = math.inf) -> list[Any]:
         ready, pending = ray.wait(pending, num_returns=1, timeout=None if left == math.inf else left)
         ray.get(ready)
     return pending
+
+
+def _reach(address: str) -> None:
+    """Raises OSError where nobody listens at host:port; Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), REACH_SECONDS).close()
 
 
 def _gpus() -> int:

@@ -51,7 +51,7 @@ def test_auto_takes_what_fits_up_to_one_a_client(tiny_file):
     assert needed(load(tiny_file), nodes) == Need(3, 1, 0)
     assert needed(load(tiny_file, ["clients.count=2"]), nodes) == Need(2, 1, 0)
     assert needed(load(tiny_file), []) == Need(1, 1, 0)
-    assert needed(load(tiny_file, ["resources.actors=9"]), nodes) == Need(9, 1, 0)
+    assert needed(load(tiny_file, ["resources.actors=3"]), nodes) == Need(3, 1, 0)
 
 
 def test_cpus_are_counted_whole():
