@@ -42,6 +42,8 @@ def _recipe(experiment: Experiment, source: str, classes: int, to: str | Path) -
     cut = "" if layers is None else f", num_hidden_layers={layers}"
     return (
         f"adapter in {to}; load it with\n"
+        "  from peft import PeftModel\n"
+        "  from transformers import AutoModelForSequenceClassification\n"
         f'  base = AutoModelForSequenceClassification.from_pretrained("{source}", num_labels={classes}{cut})\n'
         f'  model = PeftModel.from_pretrained(base, "{to}")'
     )

@@ -201,14 +201,16 @@ def _find_head(module: nn.Module) -> tuple[str, int]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without transformers' bar and its report of missing weights: a missing head is what we ask for."""
+    """Without transformers' bar, its report of missing weights (a missing head is what we ask for) and its plans."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:

@@ -48,7 +48,8 @@ def write_peft(
         target_modules=layers,
         modules_to_save=sorted({name.rsplit(".", 1)[0] for name in own}),
     )
-    wrapped = get_peft_model(whole, config)
+    with quiet():
+        wrapped = get_peft_model(whole, config)
     with torch.no_grad():
         for layer in layers:
             module = wrapped.base_model.model.get_submodule(layer)
