@@ -15,7 +15,7 @@ import itertools
 import json
 import os
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +89,7 @@ class Kept:
 
     def in_random_gauge(self) -> Kept:
         turned = [regauge(flat, self.spec, generator(self.seed, "gauge", i)) for i, flat in enumerate(self.adapters)]
-        return Kept(np.stack(turned), self.clients, self.tasks, self.spec, self.seed)
+        return replace(self, adapters=np.stack(turned))
 
 
 def main() -> None:

@@ -118,10 +118,13 @@ class Aggregator:
         return updates
 
     def _sent(self, state: State, updates: Sequence[Update]) -> dict[Key, np.ndarray]:
-        """What the updates set out from, where steps are compared."""
+        """What the updates set out from, where steps are compared: as the wire rounded it, decoded once a payload."""
         if self.setup.similarity.of == "adapter":
             return {}
-        return {update.key: decode(self._encoded(state, update.key, [])).adapter for update in updates}  # as rounded
+        post = self.post(state)
+        sent = {update.key: post.addresses[update.key].payload for update in updates}
+        adapters = {payload: decode(post.payloads[payload]).adapter for payload in set(sent.values())}
+        return {key: adapters[payload] for key, payload in sent.items()}
 
     def _sight(self, state: State, known: Mapping[Key, np.ndarray], since: Mapping[Key, np.ndarray]) -> Sight:
         setup, keys = self.setup, sorted(known)

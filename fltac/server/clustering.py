@@ -89,8 +89,8 @@ def spectral(points: np.ndarray, config: Spectral, hints: Hints) -> Found:
     """Normalised cuts (Ng, Jordan and Weiss 2001) of the cosines above zero, k given or before the largest eigengap."""
     from sklearn.cluster import KMeans
 
-    cosines = unit(points) @ unit(points).T
-    affinity = np.clip(cosines, 0, None) * ~np.eye(len(points), dtype=bool)
+    directions = unit(points)
+    affinity = np.clip(directions @ directions.T, 0, None) * ~np.eye(len(points), dtype=bool)
     degree = affinity.sum(axis=1)
     labels = np.full(len(points), -1)  # who is like nobody is noise
     some = np.flatnonzero(degree > 0)

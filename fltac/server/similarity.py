@@ -41,11 +41,11 @@ def product(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Produ
 
     Gauge-free, since B A is. An adapter that changes nothing in a layer is there orthogonal to all.
     """
-    return embed(_product_kernel(now, since, spec))
+    return embed(_product_kernel(changes(now, since, spec)))
 
 
-def _product_kernel(now: np.ndarray, since: np.ndarray, spec: AdapterSpec) -> np.ndarray:
-    return _mean_kernel([cosines(gram) for gram in layer_grams(changes(now, since, spec))])
+def _product_kernel(factors: Factors) -> np.ndarray:
+    return _mean_kernel([cosines(gram) for gram in layer_grams(factors)])
 
 
 def subspace(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Subspace) -> np.ndarray:
@@ -54,7 +54,7 @@ def subspace(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Subs
     So k grows with |U_i^T U_j|_F^2, the squared cosines of the principal angles of col(B A); signs and sizes of the
     change say nothing, and zero is what two random subspaces share: (n, p) -> (n, n).
     """
-    return embed(_subspace_kernel(now, since, spec))
+    return embed(_subspace_kernel(changes(now, since, spec), spec.rank))
 
 
 def blend(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Blend) -> np.ndarray:
@@ -63,21 +63,22 @@ def blend(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Blend) 
     The one tells tasks apart that change the same outputs the other way, the other those whose small shards do not
     agree on a sign (docs/clustering.md).
     """
-    return embed((_product_kernel(now, since, spec) + _subspace_kernel(now, since, spec)) / 2)
+    factors = changes(now, since, spec)
+    return embed((_product_kernel(factors) + _subspace_kernel(factors, spec.rank)) / 2)
 
 
-def _subspace_kernel(now: np.ndarray, since: np.ndarray, spec: AdapterSpec) -> np.ndarray:
+def _subspace_kernel(factors: Factors, rank: int) -> np.ndarray:
     kernels = []
-    for a, b in changes(now, since, spec):
+    for a, b in factors:
         q, r = np.linalg.qr(b)  # (n, d_out, R), (n, R, R)
         inner, sizes, _ = np.linalg.svd(
             r @ np.linalg.qr(a.transpose(0, 2, 1))[1].transpose(0, 2, 1), full_matrices=False
         )
         there = sizes > RESOLUTION * sizes.max(axis=1, keepdims=True, initial=0)  # a change of lower rank spans less
-        u = ((q @ inner) * there[:, None, :])[:, :, : spec.rank]
+        u = ((q @ inner) * there[:, None, :])[:, :, :rank]
         rows = u.transpose(0, 2, 1).reshape(-1, u.shape[1])  # (n r, d_out)
-        squares = (rows @ rows.T).reshape(len(now), u.shape[2], len(now), u.shape[2]) ** 2
-        ranks = there[:, : spec.rank].sum(axis=1)
+        squares = (rows @ rows.T).reshape(len(a), u.shape[2], len(a), u.shape[2]) ** 2
+        ranks = there[:, :rank].sum(axis=1)
         kernels.append(cosines(squares.sum(axis=(1, 3)) - np.outer(ranks, ranks) / u.shape[1]))
     return _mean_kernel(kernels)
 

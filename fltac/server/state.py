@@ -107,9 +107,8 @@ def dump(state: State, spec: AdapterSpec) -> dict[str, bytes]:
         "keys": np.array(keys, dtype=np.int64).reshape(-1, 2),
         "labels": np.array([state.labels[key] for key in keys], dtype=np.int64),
         "adapters": adapters.reshape(-1, spec.size),
+        "stays": np.array([state.stays[key] for key in keys], dtype=np.int64).reshape(-1, 3),
     }
-    if state.stays:
-        tensors["stays"] = np.array([state.stays[key] for key in keys], dtype=np.int64)
     if state.since:
         tensors["since"] = np.array([state.since[key] for key in keys], dtype=np.float32)
     header = {"round": state.round, "next_id": state.next_id, "spec": spec.fingerprint.hex()}
@@ -135,11 +134,7 @@ def load(files: Mapping[str, bytes], setup: Setup) -> State:
     labels = dict(zip(keys, tensors["labels"].tolist(), strict=True))
     adapters = dict(zip(keys, tensors["adapters"], strict=True))
     since = dict(zip(keys, tensors["since"], strict=True)) if "since" in tensors else {}
-    stays = (
-        {key: Stay(*row) for key, row in zip(keys, tensors["stays"].tolist(), strict=True)}
-        if "stays" in tensors
-        else {}
-    )
+    stays = {key: Stay(*row) for key, row in zip(keys, tensors["stays"].tolist(), strict=True)}
     return State(header["round"], {START: setup.v0, **clusters}, labels, adapters, since, header["next_id"], stays)
 
 
