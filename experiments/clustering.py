@@ -33,7 +33,7 @@ from fltac.records.store import RunDirectory
 from fltac.seeds import generator
 from fltac.server.clustering import CLUSTERERS, Hints
 from fltac.server.settling import conflicts, settle
-from fltac.server.similarity import SIMILARITIES
+from fltac.server.similarity import SIMILARITIES, kinship
 from fltac.wire.messages import AdapterSpec
 
 HERE = Path(__file__).parent
@@ -164,7 +164,8 @@ def score(kept: Kept, similarity: str, clusterer: str) -> dict[str, object]:
         found = CLUSTERERS[how.type](points, how, hints)
         labels = found.labels
         if isinstance(how, Settling):
-            labels = settle(points, labels, kept.clients, [None] * len(labels), how)
+            kin = kinship(kept.adapters, since, kept.spec, config)
+            labels = settle(points, kin, labels, kept.clients, [None] * len(labels), how)
     return {
         "ari": agreement(labels.tolist(), kept.tasks).ari,
         "noise": float(((found.labels < 0) & kept.shared).sum() / max(kept.shared.sum(), 1)),

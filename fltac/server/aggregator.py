@@ -14,7 +14,7 @@ from fltac.server.clustering import CLUSTERERS, Hints, warm_up
 from fltac.server.diagnostics import Sight, churn, cluster_rows, update_rows
 from fltac.server.merging import MERGERS, aggregation_error, mean, weights
 from fltac.server.settling import conflicts, settle
-from fltac.server.similarity import SIMILARITIES
+from fltac.server.similarity import SIMILARITIES, kinship
 from fltac.server.state import START, Address, Cluster, Key, Post, Setup, State, Step, shape_name
 from fltac.server.tracking import hold, identify
 from fltac.wire.codecs import WireError, decode, encode
@@ -138,7 +138,8 @@ class Aggregator:
         labels = found.labels
         if isinstance(config, Settling):
             last = [state.labels.get(key) for key in keys]
-            labels = settle(points, labels, [client for client, _ in keys], last, config)
+            kin = kinship(now, before, setup.spec, similarity)
+            labels = settle(points, kin, labels, [client for client, _ in keys], last, config)
         ids, events, next_id = identify(dict(zip(keys, labels.tolist(), strict=True)), state.labels, state.next_id)
         patience = config.patience if isinstance(config, Settling) else 1
         ids, stays = hold(ids, state.labels, state.stays, patience)

@@ -2,7 +2,7 @@
 
 A client has one slot a task, so two slots of one client are different tasks (cannot-link): a cluster that holds both
 is wrong, whatever its density. What is joined again is told by two cosines of adapters: around their mean, where zero
-is what any two adapters have in common, and from v0, where zero is nothing.
+is what any two adapters have in common, and of what they move at all, from v0, where zero is nothing.
 """
 
 from __future__ import annotations
@@ -12,15 +12,21 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fltac.config import Settling
-from fltac.server.similarity import around_mean, unit
+from fltac.server.similarity import RESOLUTION, around_mean, unit
 
 
 def settle(
-    points: np.ndarray, labels: np.ndarray, owners: Sequence[int], last: Sequence[int | None], rules: Settling
+    points: np.ndarray,
+    kin: np.ndarray,
+    labels: np.ndarray,
+    owners: Sequence[int],
+    last: Sequence[int | None],
+    rules: Settling,
 ) -> np.ndarray:
     """Labels (n,) without -1 from labels with it: no update is ever dropped.
 
-    `owners` are the clients, `last` the clusters of last round. In this order:
+    `points` (n, d) are what was clustered, `kin` (n, e) what tells parts of one task (`similarity.kinship`), `owners`
+    the clients, `last` the clusters of last round. In this order:
 
     1. noise = "last", or no cluster at all: noise goes where most of its cluster of last round went. Without a cluster
        that is all.
@@ -28,15 +34,19 @@ def settle(
     3. The two most alike are put together, again and again, while their members' mean cosine around the mean of all
        points is above zero (average linkage). With noise = "nearest", noise points take part. Two whole clusters must
        be half as alike as step 4 asks, too: beside one large cluster all the others lie on one side of the mean.
-    4. The same, while the mean cosine between two, seen from where nothing changed, is more than `join` of the
-       geometric mean of their own: the correction for attenuation (Spearman 1904), which takes out how noisy the
-       members are. This undoes the splits of a blob in which there is nothing to find.
+    4. The same, while the mean cosine of `kin` between two is more than `join` of the geometric mean of their own: the
+       correction for attenuation (Spearman 1904), which takes out how noisy the members are. This undoes the splits of
+       a task in which there is nothing to find.
 
-    Steps 3 and 4 never put two slots of one client together (cannot_link), and without `join` they only take in noise
-    and what step 2 took apart. Whoever is left is a cluster of its own.
+    5. Members of a cluster go over to another that they are more like: mean cosine of `kin` to the others in it, over
+       the root of that among its members. Best gain first, n moves at most. Whoever is alone stays so.
+
+    Steps 3 to 5 never put two slots of one client together (cannot_link). Without `join` step 3 only takes in noise and
+    what step 2 took apart, and there is no 4 and 5. Whoever is left is a cluster of its own.
     """
     labels = labels.copy()
     nothing = not (labels >= 0).any()
+    sent = (labels < 0) & (rules.noise == "last")  # to stay where the rule puts it
     if rules.noise == "last" or nothing:
         _rejoin(labels, last)
     if not nothing:
@@ -48,11 +58,12 @@ def settle(
             owned = owned.astype(np.float64)
         else:
             owned = np.zeros(owned.shape)
-        views = around_mean(points)[taking_part], unit(points)[taking_part]
-        groups = _Groups(labels[taking_part], loose[taking_part], owned[taking_part], *views)
+        seen, near, owned = around_mean(points)[taking_part], unit(kin)[taking_part], owned[taking_part]
+        groups = _Groups(labels[taking_part], loose[taking_part], owned, seen, near)
         groups.merge(lambda: groups.mean_cosine(rules.join and rules.join / 2))
         if (join := rules.join) is not None:
             groups.merge(lambda: groups.reliable_cosine() - join)
+            _change_over(groups.labels, near, owned, sent[taking_part])
         labels[taking_part] = groups.labels
     alone = labels < 0
     labels[alone] = labels.max(initial=-1) + 1 + np.arange(alone.sum())
@@ -84,11 +95,37 @@ def _in_conflict(labels: np.ndarray, owned: np.ndarray) -> np.ndarray:
     return np.isin(labels, wrong)
 
 
+def _change_over(labels: np.ndarray, kin: np.ndarray, owned: np.ndarray, fixed: np.ndarray) -> None:
+    """Step 5 of `settle`, in place: `kin` (n, e) at length one, `owned` (n, m) 0 or 1, `fixed` (n,) who may not."""
+    cosines = kin @ kin.T
+    np.fill_diagonal(cosines, 0)
+    at = np.unique(labels, return_inverse=True)[1]
+    names, points = np.unique(labels), np.arange(len(labels))
+    member = (at[:, None] == np.arange(len(names))).astype(np.float64)  # (n, g)
+    sums, held = cosines @ member, owned.T @ member  # (n, g) over others, (m, g)
+    for _ in points:
+        sizes = member.sum(axis=0)
+        within = (member * sums).sum(axis=0) / np.maximum(sizes * (sizes - 1), 1)
+        like = sums / np.maximum(sizes - member, 1) / np.sqrt(np.where(within > 0, within, np.inf))
+        taken = owned @ held - member * owned.any(axis=1, keepdims=True) > 0.5
+        closed = taken | (within <= 0)  # one alone, and those who are not alike, take in nobody
+        gain = np.where(closed | (fixed | (sizes[at] < 2))[:, None], -np.inf, like - like[points, at][:, None])
+        one, new = np.unravel_index(gain.argmax(), gain.shape)
+        if gain[one, new] <= RESOLUTION:
+            break
+        for table, row in ((sums, cosines[one]), (held, owned[one])):
+            table[:, at[one]] -= row
+            table[:, new] += row
+        member[one, at[one]], member[one, new] = 0, 1
+        at[one] = new
+    labels[:] = names[at]
+
+
 class _Groups:
     """Points in groups that are merged two by two: sums over groups, so that a merge is a few rows added."""
 
     def __init__(
-        self, labels: np.ndarray, loose: np.ndarray, owned: np.ndarray, seen: np.ndarray, plain: np.ndarray
+        self, labels: np.ndarray, loose: np.ndarray, owned: np.ndarray, seen: np.ndarray, kin: np.ndarray
     ) -> None:
         clusters, singles = np.unique(labels[~loose]), np.flatnonzero(loose)
         members = np.zeros((len(clusters) + len(singles), len(labels)))  # (g, n) 0 or 1
@@ -97,8 +134,8 @@ class _Groups:
         self.labels = members.argmax(axis=0)  # (n,)
         self.whole = np.arange(len(members)) < len(clusters)  # (g,) was a cluster, and not a loose point
         self.sizes = members.sum(axis=1)
-        self.seen, self.plain = (totals @ totals.T for totals in (members @ seen, members @ plain))  # (g, g)
-        self.own = members @ (plain**2).sum(axis=1)
+        self.seen, self.kin = (totals @ totals.T for totals in (members @ seen, members @ kin))  # (g, g)
+        self.own = members @ (kin**2).sum(axis=1)
         clients = members @ owned
         self.apart = (clients @ clients.T > 0) | np.eye(len(members), dtype=bool)  # (g, g) never to be put together
 
@@ -110,7 +147,7 @@ class _Groups:
             if not scores[one, other] > 0:
                 return
             self.labels[self.labels == other] = one
-            for sums in (self.sizes, self.own, self.seen, self.seen.T, self.plain, self.plain.T):
+            for sums in (self.sizes, self.own, self.seen, self.seen.T, self.kin, self.kin.T):
                 sums[one] += sums[other]
             for apart in (self.apart, self.apart.T):
                 apart[one] |= apart[other]
@@ -125,8 +162,8 @@ class _Groups:
     def reliable_cosine(self) -> np.ndarray:
         """k_ab / sqrt(k_aa k_bb), means over different members; a single takes its partner's, two say nothing."""
         pairs = self.sizes * (self.sizes - 1)
-        within = np.where(pairs > 0, (np.diag(self.plain) - self.own) / np.maximum(pairs, 1), np.nan)
+        within = np.where(pairs > 0, (np.diag(self.kin) - self.own) / np.maximum(pairs, 1), np.nan)
         rows = np.where(np.isnan(within), within[:, None], within)  # (g, g) of the column, or else of the row
         product = np.where(np.minimum(rows, rows.T) > 0, rows * rows.T, np.nan)
-        mean = self.plain / np.outer(self.sizes, self.sizes)
+        mean = self.kin / np.outer(self.sizes, self.sizes)
         return np.asarray(np.nan_to_num(mean / np.sqrt(product), nan=-np.inf))

@@ -67,6 +67,17 @@ def blend(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Blend) 
     return embed((_product_kernel(factors) + _subspace_kernel(factors, spec.rank)) / 2)
 
 
+def kinship(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Any) -> np.ndarray:
+    """Points (n, d) that tell whether two clusters are parts of one task (`fltac.server.settling`): as `subspace`.
+
+    Parts of a task that the clusterer tore apart move the same outputs, if not the same way; no other similarity tells
+    them from two tasks as surely (docs/clustering.md). A sketch, for more adapters than a kernel can hold, is its own.
+    """
+    if isinstance(config, Sketch):
+        return sketch(now, since, spec, config)
+    return subspace(now, since, spec, Subspace(type="subspace", of=config.of))
+
+
 def _subspace_kernel(factors: Factors, rank: int) -> np.ndarray:
     kernels = []
     for a, b in factors:

@@ -26,10 +26,11 @@ def blobs(*names: str, noise: float = 0.6, seed: int = 0) -> np.ndarray:
     return np.asarray(points / np.linalg.norm(points, axis=1, keepdims=True))
 
 
-def settled(points, labels, owners=None, last=None, **changes) -> list[int]:
+def settled(points, labels, owners=None, last=None, kin=None, **changes) -> list[int]:
     n = len(points)
     owners = range(n) if owners is None else owners
-    return settle(points, np.array(labels), list(owners), last or [None] * n, rules(**changes)).tolist()
+    kin = points if kin is None else kin
+    return settle(points, kin, np.array(labels), list(owners), last or [None] * n, rules(**changes)).tolist()
 
 
 # -- laws --------------------------------------------------------------------------------------------------
@@ -44,7 +45,7 @@ def test_no_update_is_ever_dropped_and_cannot_link_is_kept(noise, cannot_link, j
     last = data.draw(st.lists(st.none() | st.integers(0, 2), min_size=n, max_size=n))
     owners = data.draw(st.lists(st.integers(0, 4), min_size=n, max_size=n))
     points = blobs("abcdefghijkl"[:n], noise=3.0)
-    done = settle(points, np.array(labels), owners, last, rules(noise=noise, cannot_link=cannot_link, join=join))
+    done = np.array(settled(points, labels, owners, last, noise=noise, cannot_link=cannot_link, join=join))
     assert done.shape == (n,)
     assert done.min() >= 0
     if cannot_link and (max(labels) >= 0 or not any(last)):
@@ -58,7 +59,7 @@ def test_how_clusters_are_numbered_says_nothing(noise, labels, names):
     last = [index % 3 for index in range(len(labels))]
     owners = [index // 2 for index in range(len(labels))]
     renamed = [label if label < 0 else names[label] for label in labels]
-    one, other = (settle(points, np.array(each), owners, last, rules(noise=noise)) for each in (labels, renamed))
+    one, other = (settled(points, each, owners, last, noise=noise) for each in (labels, renamed))
     assert grouping(one) == grouping(other)
 
 
@@ -136,6 +137,24 @@ def test_parts_of_one_task_are_one_where_there_is_nothing_else(seed):
 def test_two_tasks_alone_stay_two(seed):
     points = blobs("aaaaa", "bbbbb", noise=1.5, seed=seed)
     assert grouping(settled(points, [0] * 5 + [1] * 5)) == grouping([0] * 5 + [1] * 5)
+
+
+def test_parts_that_move_the_same_outputs_are_one_though_the_other_way():
+    """Two halves of a task pull opposite ways: only what they move at all (kin) is alike."""
+    points, kin = blobs("aaaa", "aaaa", "bbbb"), blobs("aaaa", "aaaa", "bbbb", seed=1)
+    points[4:8] *= -1
+    torn = [0] * 4 + [1] * 4 + [2] * 4
+    assert grouping(settled(points, torn)) == grouping(torn)
+    assert grouping(settled(points, torn, kin=kin)) == grouping([0] * 8 + [1] * 4)
+
+
+def test_a_member_changes_over_to_the_cluster_that_it_is_more_like():
+    points = blobs("aaaa", "abbbb")
+    labels, right = [0] * 4 + [1] * 5, [0] * 5 + [1] * 4
+    assert grouping(settled(points, labels)) == grouping(right)
+    assert grouping(settled(points, labels, join=None)) == grouping(labels)
+    owners = [0, 1, 2, 3, 0, 4, 5, 6, 7]  # its client is there already
+    assert grouping(settled(points, labels, owners)) == grouping(labels)
 
 
 @pytest.mark.parametrize("noise", [0.2, 0.6])

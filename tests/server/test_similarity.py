@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import pdist, squareform
 
 from fltac.config import B, Blend, Flat, Product, Sketch, Subspace
-from fltac.server.similarity import SIMILARITIES, around_mean, layer_grams, plane
+from fltac.server.similarity import SIMILARITIES, around_mean, kinship, layer_grams, plane
 from fltac.wire.messages import AdapterSpec, Layer
 
 FLAT, FACTOR, PRODUCT, SUBSPACE, BLEND = (cls(type=cls.__name__.lower()) for cls in (Flat, B, Product, Subspace, Blend))  # type: ignore[arg-type]
@@ -215,3 +215,12 @@ def test_plane_keeps_the_distances_of_points_in_a_plane():
     xy = plane(points)
     np.testing.assert_allclose(pdist(xy), pdist(corners), atol=1e-6)
     np.testing.assert_allclose(np.abs(xy), [[2, 0.5]] * 4, atol=1e-6)  # the longer axis first
+
+
+@pytest.mark.parametrize("of", ["adapter", "step"])
+def test_kinship_is_by_subspace_but_of_a_sketch(spec, of):
+    now, since = draw(1, (6, spec.size)), draw(2, (6, spec.size))
+    by_subspace = points_of(SUBSPACE, now, spec, since)
+    sketch = Sketch(type="sketch", of=of)
+    assert np.array_equal(kinship(now, since, spec, Flat(type="flat", of=of)), by_subspace)
+    assert np.array_equal(kinship(now, since, spec, sketch), points_of(sketch, now, spec, since))
