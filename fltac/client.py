@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fltac.data.batching import evaluation_batches, training_batches
-from fltac.data.partition import Shard
+from fltac.data.shards import Shard
 from fltac.model.adapters import regauge
 from fltac.model.backbone import Backbone, build
 from fltac.model.training import Score, Work, evaluate, train
@@ -30,11 +30,13 @@ class Order(NamedTuple):
     state: ClientState
 
 
-def orders(world: World, drawn: Sequence[int], post: Post, states: Mapping[int, ClientState]) -> list[Order]:
+def orders(
+    world: World, round: int, drawn: Sequence[int], post: Post, states: Mapping[int, ClientState]
+) -> list[Order]:
     """Each drawn client's order, in order: its payloads are those of its slots, or the one of its shared adapter."""
-    made = []
+    made, held = [], world.held(round)
     for client in drawn:
-        payloads = [post.addresses[client, slot].payload for slot in world.slots(client)]
+        payloads = [post.addresses[client, slot].payload for slot in held[client]]
         made.append(Order(client, tuple(dict.fromkeys(payloads) if world.shared else payloads), states.get(client, {})))
     return made
 
@@ -69,9 +71,10 @@ class Client:
 
         An exception tells client, slot and round in its note.
         """
-        groups = [sorted(self.shards)] if self.world.shared else [[slot] for slot in sorted(self.shards)]
+        slots = sorted(self.shards)
+        groups = {0: slots} if self.world.shared else {slot: [slot] for slot in slots}  # slot of the wire -> its own
         updates, rows, kept = [], [], dict(state)
-        for slot, (group, payload) in enumerate(zip(groups, payloads, strict=True)):
+        for (slot, group), payload in zip(groups.items(), payloads, strict=True):
             try:
                 update, own, row = self._update(round, slot, group, payload, state)
             except Exception as error:
@@ -90,7 +93,11 @@ class Client:
         sent = decode(payload)
         if not isinstance(sent, Broadcast) or sent.round != round or sent.spec != self.world.spec.fingerprint:
             raise WireError(f"a payload that is no broadcast of this run and round {round}")
-        heads = [self._own_head(one, state) for one in group] if local else [head.matrix for head in sent.heads]
+        heads = (
+            [self.world.own_head(state, one, self.shards[one].task) for one in group]
+            if local
+            else [head.matrix for head in sent.heads]
+        )
         works = [self._work(one, round) for one in group]
         seed = int(generator(experiment.seed, "dropout", self.number, slot, round).integers(2**31))
         done = train(self.backbone, sent.adapter, heads, works, training.learning_rate, seed)
@@ -117,9 +124,6 @@ class Client:
         }
         return encoded, dict(zip(group, done.heads, strict=True)) if local else {}, row
 
-    def _own_head(self, slot: int, state: ClientState) -> np.ndarray:
-        return state[slot] if slot in state else self.world.start_head(self.shards[slot].task)
-
     def _work(self, slot: int, round: int) -> Work:
         experiment, shard = self.world.experiment, self.shards[slot]
         examples = self.world.tasks[shard.task].train
@@ -141,10 +145,9 @@ class Host:
         self, round: int, orders: Sequence[Order], payloads: Mapping[int, bytes]
     ) -> Iterator[list[bytes] | Ledger]:
         """The encoded updates of each ordered client, one list a client, then the ledger of them all."""
-        ledger = Ledger([], {})
+        ledger, held = Ledger([], {}), self.world.held(round)
         for order in orders:
-            shards = {slot: self.world.shards[order.client, slot] for slot in self.world.slots(order.client)}
-            client = Client(order.client, shards, self.world, self.backbone)
+            client = Client(order.client, held[order.client], self.world, self.backbone)
             state, updates, rows = client.round(round, order.state, [payloads[index] for index in order.payloads])
             yield updates
             ledger.rows.extend(rows)

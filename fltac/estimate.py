@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from fltac.timeline import holding
 from fltac.wire.codecs import expected_bytes
 from fltac.world import Plan
 
@@ -14,7 +15,7 @@ ACTIVATION_BYTES = (
 
 
 class Estimate(NamedTuple):
-    """Bytes a round, both ways, if every client with data is drawn as often as `fraction` says; memory in MB."""
+    """Bytes a round, both ways, if all slots there ever are train as often as `fraction` says; memory in MB."""
 
     bytes_up: int
     bytes_down: int
@@ -27,7 +28,7 @@ def estimate(plan: Plan) -> Estimate:
     """From shapes alone; no weight is loaded."""
     experiment, columns = plan.experiment, plan.width + 1
     heads: dict[int, list[int]] = {}
-    for (client, _), shard in plan.shards.items():
+    for (client, _), shard in holding(plan.shards, 0).items():
         heads.setdefault(client, []).append(plan.classes[shard.task] * columns)
     shared = experiment.exchange.adapters == "shared"
     sent = [group for sizes in heads.values() for group in ([sizes] if shared else [[size] for size in sizes])]

@@ -21,18 +21,18 @@ def federate(world: World, runtime: Runtime, run: RunDirectory, tell: Callable[[
     for round in range(done + 1, world.experiment.rounds + 1):
         clock = [time.perf_counter()]
         drawn = world.draw_clients(round)
-        updates, ledger = runtime.train(round, orders(world, drawn, post, states), post)
+        updates, ledger = runtime.train(round, orders(world, round, drawn, post, states), post)
         states = {**states, **ledger.states}
         clock.append(time.perf_counter())
         post, step = runtime.aggregate(updates)
         clock.append(time.perf_counter())
-        asked = questions(world, post, states)
+        asked = questions(world, round, post, states)
         scored = answers(asked, runtime.evaluate([q.job for q in asked], post))
         clock.append(time.perf_counter())
         if not run.has_bars():
-            asked = questions(world, untuned, {})
+            asked = questions(world, 0, untuned, {})
             run.write_bars(bars(world, answers(asked, runtime.evaluate([q.job for q in asked], untuned))))
         rules = world.experiment.alerts
-        record = round_record(round, ledger.rows, step._asdict(), scored, world.truths(), clock, rules)
+        record = round_record(round, ledger.rows, step._asdict(), scored, world.truths(round), clock, rules)
         run.finish_round(record, runtime.snapshot(), states)
         tell(record)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from fltac.client import ClientState, Job
 from fltac.model.training import Score
 from fltac.server.state import Post
+from fltac.timeline import holding
 from fltac.world import SPLITS, World
 
 
@@ -19,16 +20,15 @@ class Question(NamedTuple):
     weight: int
 
 
-def questions(world: World, post: Post, states: Mapping[int, ClientState]) -> list[Question]:
-    """One question a distinct (adapter, head, task, split); all holders count, drawn or not."""
+def questions(world: World, round: int, post: Post, states: Mapping[int, ClientState]) -> list[Question]:
+    """One question a distinct (adapter, head, task, split); all holders of the round count, drawn or not."""
     asked: dict[tuple[str, str, str], Question] = {}
-    for key, shard in world.shards.items():
-        address, own = post.addresses[key], None
+    for key, shard in holding(world.shards, round).items():
+        address, own = post.judged[key], None
         same = address.same
         if address.head < 0:  # the head never left its client
             client, slot = key
-            state = states.get(client, {})
-            own, same = state[slot] if slot in state else world.start_head(shard.task), f"{same}/{key}"
+            own, same = world.own_head(states.get(client, {}), slot, shard.task), f"{same}/{key}"
         for split in SPLITS:
             if len(world.tasks[shard.task].split(split)) == 0:
                 continue

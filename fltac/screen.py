@@ -129,7 +129,7 @@ def checked(plan: Plan, origins: Mapping[str, str], guess: Estimate) -> None:
     for name in ("task", "classes", "train", "validation", "test", "majority", "clients"):
         table.add_column(name, justify="left" if name == "task" else "right")
     for task in plan.tasks:
-        holders = sum(shard.task == task.name for shard in plan.shards.values())
+        holders = len({key for key, each in plan.shards.items() for one in each if one.task == task.name})
         counts = (len(task.classes), len(task.train), len(task.validation), len(task.test))
         table.add_row(task.name, *map(str, counts), f"{task.majority:.3f}", str(holders))
     console.print(table)

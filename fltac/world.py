@@ -9,14 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from fltac.config import Experiment
-from fltac.data.partition import Key, Shard, partition
+from fltac.data.partition import partition
+from fltac.data.shards import Key, Shard, Shards
 from fltac.data.tasks import Split, TaskData, load_tasks
 from fltac.errors import InputError, Problem
 from fltac.model.adapters import adapter_spec, start_adapter, start_head
 from fltac.model.backbone import Base, load_base, locate, skeleton
 from fltac.model.kinds import KINDS, Encoded
 from fltac.seeds import generator
-from fltac.server.state import Setup, shape_name
+from fltac.server.state import Setup, Slot, shape_name
+from fltac.timeline import holding, latest
 from fltac.wire.messages import AdapterSpec
 
 SPLITS = ("validation", "test")
@@ -28,7 +30,7 @@ class Plan:
 
     experiment: Experiment
     tasks: Sequence[TaskData]
-    shards: Mapping[Key, Shard]
+    shards: Shards
     spec: AdapterSpec
     width: int  # numbers that go into a head
     base_size: int  # parameters of the frozen base
@@ -60,12 +62,15 @@ class World:
     experiment: Experiment
     base: Base
     tasks: Mapping[str, EncodedTask]
-    shards: Mapping[Key, Shard]
+    shards: Shards
     spec: AdapterSpec
 
-    def slots(self, client: int) -> list[int]:
-        """The slots a client has, in order."""
-        return [slot for owner, slot in self.shards if owner == client]
+    def held(self, round: int) -> dict[int, dict[int, Shard]]:
+        """Client -> slot -> what it holds in a round (0: what it will hold first), in order."""
+        clients: dict[int, dict[int, Shard]] = {}
+        for (client, slot), shard in holding(self.shards, round).items():
+            clients.setdefault(client, {})[slot] = shard
+        return clients
 
     @property
     def shared(self) -> bool:
@@ -74,19 +79,25 @@ class World:
 
     def draw_clients(self, round: int) -> list[int]:
         """The clients of a round, sorted: a seeded `fraction` of those that hold data, one at least."""
-        holders = sorted({client for client, _ in self.shards})
+        holders = sorted(self.held(round))
         count = max(1, math.floor(self.experiment.clients.fraction * len(holders) + 0.5))
         drawn = generator(self.experiment.seed, "draw", round).permutation(holders)[:count]
         return sorted(map(int, drawn))
 
-    def truths(self) -> dict[Key, str]:
+    def truths(self, round: int) -> dict[Key, str]:
         """Slot of the wire -> true task, for scoring alone; empty where a shared adapter has no one task."""
         truths = self.experiment.truths()
-        return {} if self.shared else {key: truths[shard.task] for key, shard in self.shards.items()}
+        return {} if self.shared else {key: truths[shard.task] for key, shard in latest(self.shards, round).items()}
 
     def start_head(self, task: str) -> np.ndarray:
         """v0's head for a task: equal for tasks of equal classes, and for all clients."""
         return start_head(self.tasks[task].classes, self.base.width, self.experiment.seed)
+
+    def own_head(self, state: Mapping[int, np.ndarray], slot: int, task: str) -> np.ndarray:
+        """The head that a client keeps to itself: v0's, until it trained one of the task's classes."""
+        start = self.start_head(task)
+        kept = state.get(slot, start)
+        return kept if kept.shape == start.shape else start
 
 
 def plan(experiment: Experiment) -> Plan:
@@ -94,7 +105,8 @@ def plan(experiment: Experiment) -> Plan:
     problems = []
     try:
         tasks = load_tasks(experiment)
-        shards = partition(tasks, experiment.clients, experiment.seed)
+        shards = partition(tasks, experiment.clients, experiment.seed, experiment.changes)
+        problems += _idle(shards, experiment.rounds)
     except InputError as error:
         problems += error.problems
     try:
@@ -111,6 +123,12 @@ def plan(experiment: Experiment) -> Plan:
     return Plan(
         experiment, tasks, shards, spec, width, sum(p.numel() for p in module.parameters()), config.num_hidden_layers
     )
+
+
+def _idle(shards: Shards, rounds: int) -> list[Problem]:
+    """Rounds in which nobody has anything to do."""
+    idle = [round for round in range(1, rounds + 1) if not holding(shards, round)]
+    return [Problem("changes", "leave no client with data in these rounds; keep one", idle)] if idle else []
 
 
 def build(plan: Plan) -> World:
@@ -135,11 +153,11 @@ def server_setup(plan: Plan) -> Setup:
     """What the server is told: shapes and seeds. Of tasks, nothing, but where the method is a bar that says so."""
     experiment, columns = plan.experiment, plan.width + 1
     truths = experiment.truths()
-    told: dict[Key, str] = {}
+    told: dict[str, str] = {}  # task -> what the server is told of it
     if experiment.clustering.type == "oracle":
-        told = {key: truths[shard.task] for key, shard in plan.shards.items()}
+        told = truths
     elif experiment.exchange.adapters == "shared":
-        told = {key: shard.task for key, shard in plan.shards.items()}
+        told = {task: task for task in truths}
     own = {client for client, _ in plan.shards} if experiment.adapter.init == "per-client" else set()
     shapes = {task: shape_name(classes, columns) for task, classes in plan.classes.items()}
     return Setup(
@@ -147,13 +165,15 @@ def server_setup(plan: Plan) -> Setup:
         spec=plan.spec,
         start=start_adapter(plan.spec, experiment.seed),
         start_heads={shapes[t]: start_head(n, plan.width, experiment.seed) for t, n in plan.classes.items()},
-        registry={key: shapes[shard.task] for key, shard in plan.shards.items()},
+        registry={
+            key: [Slot(shapes[shard.task], told.get(shard.task, ""), shard.spans) for shard in shards]
+            for key, shards in plan.shards.items()
+        },
         exchange=experiment.exchange,
         similarity=experiment.similarity,
         clustering=experiment.clustering,
         merging=experiment.merging,
         down=experiment.wire.down,
         number_of_tasks=len(set(truths.values())),
-        told=told,
         own_starts={client: start_adapter(plan.spec, experiment.seed, client) for client in sorted(own)},
     )

@@ -4,6 +4,7 @@ No torch and no Ray here: `fltac check` and every other reader of an experiment 
 """
 
 from fltac.config.base import Config
+from fltac.config.changes import Change, ClientDrifts, ClientJoins, ClientLeaves, TaskBegins, TaskEnds
 from fltac.config.experiment import (
     Alerts,
     ClientResources,
@@ -46,6 +47,10 @@ __all__ = [
     "Alerts",
     "B",
     "Blend",
+    "Change",
+    "ClientDrifts",
+    "ClientJoins",
+    "ClientLeaves",
     "ClientResources",
     "Clients",
     "Clustering",
@@ -82,6 +87,8 @@ __all__ = [
     "Sweep",
     "Table",
     "Task",
+    "TaskBegins",
+    "TaskEnds",
     "Training",
     "Wire",
     "cross_checks",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from fltac.config.base import Bound, Config, Dtype, Positive
+from fltac.config.changes import Change, ClientDrifts, ClientJoins, TaskBegins, TaskEnds
 from fltac.config.method import Clustering, Exchange, Merging, Similarity
 from fltac.config.model import Adapter, Model
 from fltac.config.tasks import Clients, FilesTask, Table, Task, Training
@@ -72,6 +75,7 @@ class Experiment(Config):
     tasks: Annotated[tuple[Task, ...], Field(strict=False, min_length=1)]
     data: Data
     clients: Clients = Clients()
+    changes: Annotated[tuple[Change, ...], Field(strict=False)] = ()
     training: Training = Training()
     resources: Resources = Resources()
     wire: Wire = Wire()
@@ -112,6 +116,7 @@ def cross_checks(experiment: Experiment) -> list[tuple[str, str, object]]:
                 wrong.append((key, f"needs one share a client, {experiment.clients.count} numbers", len(row)))
             elif sum(row) == 0:
                 wrong.append((key, "gives the task to nobody; make one share positive", list(row)))
+    wrong += _changes(experiment, names)
     if experiment.exchange.adapters == "shared":
         if experiment.clustering.type != "single":
             what = 'a shared adapter serves all tasks, so it goes with type = "single" alone'
@@ -128,3 +133,31 @@ def cross_checks(experiment: Experiment) -> list[tuple[str, str, object]]:
     if reads_files and not Path(experiment.data.root).is_dir():
         wrong.append(("data.root", "is no folder; name the one that holds the task files", experiment.data.root))
     return wrong
+
+
+def _changes(experiment: Experiment, names: list[str]) -> Iterator[tuple[str, str, object]]:
+    turns: dict[tuple[str, str | int], list[tuple[int, bool, str]]] = {}  # of a task or client
+    for index, change in enumerate(experiment.changes):
+        key = f"changes.{index}"
+        if change.round > experiment.rounds:
+            yield f"{key}.round", f"is after the last round, {experiment.rounds}; more rounds, or earlier", change.round
+        for part in ("task", "becomes"):
+            name = getattr(change, part, None)
+            if name is not None and name not in names:
+                yield f"{key}.{part}", f"is no task of this experiment; there are {', '.join(names)}", name
+        client = getattr(change, "client", None)
+        if client is not None and client >= experiment.clients.count:
+            yield f"{key}.client", f"is no client; they are 0 to {experiment.clients.count - 1}", client
+        if isinstance(change, ClientDrifts):
+            if change.task == change.becomes:
+                yield f"{key}.becomes", "is the task that it was; name another", change.becomes
+        else:
+            what: tuple[str, str | int] = (
+                ("task", change.task) if isinstance(change, TaskBegins | TaskEnds) else ("client", change.client)
+            )
+            begins = isinstance(change, TaskBegins | ClientJoins)
+            turns.setdefault(what, []).append((change.round, begins, f"{key}.round"))
+    for what, each in turns.items():
+        for (before, there, _), (round, then, key) in pairwise(sorted(each)):
+            if before == round or there == then:
+                yield key, f"{' '.join(map(str, what))} comes and goes in turn, one change a round", round

@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from fltac.config import Clients, Dirichlet, LabelDirichlet, Table
+from fltac.config import Change, ClientDrifts, Clients, Dirichlet, LabelDirichlet, Table
+from fltac.data.shards import Key, Shard, Shards, timed
 from fltac.data.tasks import TaskData
 from fltac.errors import InputError, Problem
 from fltac.seeds import generator
 
-Key = tuple[int, int]  # (client, slot)
 
-
-@dataclass(frozen=True)
-class Shard:
-    """What one client holds of one task: indices into the task's train split."""
-
-    task: str
-    indices: np.ndarray  # (n,) int64
-
-
-def partition(tasks: Sequence[TaskData], clients: Clients, seed: int) -> dict[Key, Shard]:
+def partition(tasks: Sequence[TaskData], clients: Clients, seed: int, changes: Sequence[Change] = ()) -> Shards:
     """Shards by `(client, slot)`, sorted; slot numbers are a seeded permutation and say nothing of the task.
 
     dirichlet: shares p ~ Dir(alpha 1_m) of each task; label_dirichlet: the same for each class; table: as given.
     A client whose share is below min_share, or whose examples are fewer than min_examples, gets none of the task
     and the others share it in proportion. Source: arXiv 2404.15384, section 4 (quantity skew); arXiv 1909.06335
-    (label skew). Raises InputError for a task that nobody holds.
+    (label skew). What a drift brings is set aside before, and comes in its round. Raises InputError for a task that
+    nobody holds, and for a drift that nobody can make.
     """
     held: dict[int, list[Shard]] = {client: [] for client in range(clients.count)}
     problems = []
+    aside: dict[int, np.ndarray] = {}  # change -> what its drift brings
     for task in tasks:
-        owners = _owners(task, clients, generator(seed, "partition", task.name))
+        draw = generator(seed, "partition", task.name)
+        rest = order = draw.permutation(len(task.train))
+        for index, change in enumerate(changes):
+            if isinstance(change, ClientDrifts) and change.becomes == task.name:
+                count = round((change.share or 1 / clients.count) * len(order))
+                aside[index], rest = np.sort(rest[:count]), rest[count:]
+        owners = _owners(task, clients, rest, draw)
         if (owners < 0).all():
             rule = clients.partition
             what = (
@@ -53,13 +51,12 @@ def partition(tasks: Sequence[TaskData], clients: Clients, seed: int) -> dict[Ke
     for client, shards in held.items():
         order = generator(seed, "slots", client).permutation(len(shards))
         slots.update({(client, slot): shards[index] for slot, index in enumerate(order)})
-    return slots
+    return timed(slots, changes, aside, clients.partition.min_examples, seed)
 
 
-def _owners(task: TaskData, clients: Clients, draw: np.random.Generator) -> np.ndarray:
+def _owners(task: TaskData, clients: Clients, order: np.ndarray, draw: np.random.Generator) -> np.ndarray:
     """(n,) the client that holds each training example, -1 where nobody does."""
     rule = clients.partition
-    order = draw.permutation(len(task.train))
     groups = [order]
     if isinstance(rule, LabelDirichlet):
         groups = [order[task.train.labels[order] == label] for label in range(len(task.classes))]

@@ -11,7 +11,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -24,6 +24,7 @@ from fltac.server.state import Post, Setup, Step, dump, load
 
 if TYPE_CHECKING:  # torch is for client actors: the aggregator's process starts without it, the driver beside it
     from fltac.client import Job, Ledger, Order
+    from fltac.data.shards import Shard
     from fltac.model.training import Score
     from fltac.world import World
 
@@ -78,9 +79,9 @@ class AggregatorActor:
         return dump(self.state, self.aggregator.setup.spec)
 
     def _post(self, report: Step | None) -> Iterator[Any]:
-        """The report and the addresses, then each payload as an object of its own, owned by the driver."""
+        """The report and all addresses, then each payload as an object of its own, owned by the driver."""
         post = self.aggregator.post(self.state)
-        yield report, post.addresses
+        yield report, post.addresses, post.judged
         yield from (payload for payload in post.payloads)  # Ray sends into its generators: a bare list does not take it
 
 
@@ -189,7 +190,8 @@ class RayRuntime:
         return post
 
     def train(self, round: int, orders: Sequence[Order], post: Post) -> tuple[list[Any], Ledger]:
-        costs = [self._cost(order.client) for order in orders]
+        held = self.world.held(round)
+        costs = [self._cost(held[order.client].values()) for order in orders]
         updates: dict[int, Any] = {}
         last = []
         for actor, share in zip(self.actors, spread(costs, len(self.actors)), strict=True):
@@ -230,12 +232,11 @@ class RayRuntime:
 
     def _posted(self, generator: Any) -> tuple[Post, Any]:
         first, *payloads = list(generator)
-        report, addresses = ray.get(first)
-        return Post(payloads, addresses), report
+        report, addresses, judged = ray.get(first)
+        return Post(payloads, addresses, judged), report
 
-    def _cost(self, client: int) -> float:
-        """Tokens of a step, over the client's slots: what its part of the round takes, up to a factor."""
-        shards = [self.world.shards[client, slot] for slot in self.world.slots(client)]
+    def _cost(self, shards: Iterable[Shard]) -> float:
+        """Tokens of a step, over a client's shards: what its part of the round takes, up to a factor."""
         return sum(float(self.world.tasks[s.task].train.lengths[s.indices].mean()) for s in shards)
 
 

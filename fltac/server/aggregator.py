@@ -15,8 +15,9 @@ from fltac.server.diagnostics import Sight, churn, cluster_rows, update_rows
 from fltac.server.merging import MERGERS, aggregation_error, mean, weights
 from fltac.server.settling import conflicts, settle
 from fltac.server.similarity import SIMILARITIES, kinship
-from fltac.server.state import START, Address, Cluster, Key, Post, Setup, State, Step, shape_name
+from fltac.server.state import START, Address, Cluster, Key, Post, Setup, Slot, State, Step
 from fltac.server.tracking import hold, identify
+from fltac.timeline import holding, latest
 from fltac.wire.codecs import WireError, decode, encode
 from fltac.wire.messages import Broadcast, Head, Update
 
@@ -64,53 +65,68 @@ class Aggregator:
         return State(state.round + 1, clusters, sight.ids, known, since, sight.next_id, sight.stays), report
 
     def post(self, state: State) -> Post:
-        """What each registered slot would be sent at the start of round `state.round + 1`, encoded once a content."""
-        if self.setup.exchange.adapters == "shared":
-            return self._shared_post(state)
+        """What each slot would be sent at the start of round `state.round + 1`, encoded once a content.
+
+        And what those of the round before would be sent, which are judged by it, where they are not the same.
+        """
+        address = self._shared_addresses if self.setup.exchange.adapters == "shared" else self._addresses
+        coming, gone = (holding(self.setup.registry, round) for round in (state.round + 1, state.round))
+        payloads: dict[str, tuple[int, bytes]] = {}  # content -> place and bytes
+        addresses = address(state, coming, payloads)
+        judged = addresses if gone == coming else address(state, gone, payloads)
+        return Post([payload for _, payload in payloads.values()], addresses, judged)
+
+    def _addresses(
+        self, state: State, slots: Mapping[Key, Slot], payloads: dict[str, tuple[int, bytes]]
+    ) -> dict[Key, Address]:
         local = self.setup.exchange.heads == "local"
-        payloads: list[bytes] = []
-        addresses: dict[Key, Address] = {}
-        index: dict[str, int] = {}
-        for key in sorted(self.setup.registry):
-            cluster = self._home(state, key)
-            same = f"{cluster}/{self.setup.registry[key]}" + (f"/{key[0]}" if self._starts_alone(cluster) else "")
-            if same not in index:
-                index[same] = len(payloads)
-                payloads.append(self._encoded(state, key, [] if local else [self._head(state, cluster, key)]))
-            addresses[key] = Address(index[same], -1 if local else 0, cluster, same)
-        return Post(payloads, addresses)
+        addresses = {}
+        for key in sorted(slots):
+            cluster, shape = self._home(state, key, slots[key]), slots[key].shape
+            same = f"{cluster}/{shape}" + (f"/{key[0]}" if self._starts_alone(cluster) else "")
+            if same not in payloads:
+                heads = [] if local else [self._head(state, cluster, shape, shape)]
+                payloads[same] = len(payloads), self._encoded(state, key[0], cluster, heads)
+            addresses[key] = Address(payloads[same][0], -1 if local else 0, cluster, same)
+        return addresses
 
-    def _shared_post(self, state: State) -> Post:
+    def _shared_addresses(
+        self, state: State, slots: Mapping[Key, Slot], payloads: dict[str, tuple[int, bytes]]
+    ) -> dict[Key, Address]:
         """One payload a client: the shared adapter, and a head for each of its slots."""
-        payloads: list[bytes] = []
-        addresses: dict[Key, Address] = {}
-        for client in sorted({key[0] for key in self.setup.registry}):
-            cluster = self._home(state, (client, 0))
-            slots = [key for key in sorted(self.setup.registry) if key[0] == client]
-            for key in slots:
-                addresses[key] = Address(len(payloads), key[1], cluster, f"{cluster}/{self.setup.told[key]}")
-            payloads.append(self._encoded(state, (client, 0), [self._head(state, cluster, key) for key in slots]))
-        return Post(payloads, addresses)
+        addresses = {}
+        for client, own in by_client(slots).items():
+            cluster = self._home(state, (client, 0), own[0])
+            same = f"{client}: {', '.join(slot.task for slot in own)}"
+            if same not in payloads:
+                heads = [self._head(state, cluster, slot.task, slot.shape) for slot in own]
+                payloads[same] = len(payloads), self._encoded(state, client, cluster, heads)
+            keys = [key for key in sorted(slots) if key[0] == client]
+            for place, (key, slot) in enumerate(zip(keys, own, strict=True)):
+                addresses[key] = Address(payloads[same][0], place, cluster, f"{cluster}/{slot.task}")
+        return addresses
 
-    def _home(self, state: State, key: Key) -> int:
+    def _home(self, state: State, key: Key, slot: Slot) -> int:
         """The slot's cluster; v0 if the server never heard of it, unless the method knows where it belongs anyway."""
         if key in state.labels:
             return state.labels[key]
         if self.setup.clustering.type == "single":
             return min(state.labels.values(), default=START)
         if self.setup.clustering.type == "oracle":
-            task = self.setup.told[key]
-            return next((label for other, label in state.labels.items() if self.setup.told[other] == task), START)
+            known = latest(self.setup.registry, state.round)
+            return next((label for other, label in state.labels.items() if known[other].task == slot.task), START)
         return START
 
     def _decoded(self, state: State, payloads: Sequence[bytes]) -> list[Update]:
-        updates = []
+        updates, senders = [], set(holding(self.setup.registry, state.round + 1))
+        if self.setup.exchange.adapters == "shared":
+            senders = {(client, 0) for client, _ in senders}
         for payload in payloads:
             update = decode(payload)
             spec = self.setup.spec
             if not isinstance(update, Update) or (update.spec, update.adapter.size) != (spec.fingerprint, spec.size):
                 raise WireError("a payload that is no update of this run")
-            if update.round != state.round + 1 or update.key not in self.setup.registry:
+            if update.round != state.round + 1 or update.key not in senders:
                 raise WireError(f"an update of round {update.round}, slot {update.key}, in round {state.round + 1}")
             updates.append(update)
         if len({update.key for update in updates}) < len(updates):
@@ -122,7 +138,10 @@ class Aggregator:
         if self.setup.similarity.of == "adapter":
             return {}
         post = self.post(state)
-        sent = {update.key: post.addresses[update.key].payload for update in updates}
+        addresses = dict(post.addresses)
+        if self.setup.exchange.adapters == "shared":
+            addresses |= {(client, 0): address for (client, _), address in post.addresses.items()}
+        sent = {update.key: addresses[update.key].payload for update in updates}
         adapters = {payload: decode(post.payloads[payload]).adapter for payload in set(sent.values())}
         return {key: adapters[payload] for key, payload in sent.items()}
 
@@ -132,7 +151,8 @@ class Aggregator:
         now = np.stack([known[key] for key in keys])
         before = np.stack([since[key] for key in keys]) if since else np.broadcast_to(setup.start, now.shape)
         points = SIMILARITIES[similarity.type](now, before, setup.spec, similarity)
-        truths = [setup.told[key] for key in keys] if config.type == "oracle" else []
+        told = latest(setup.registry, state.round + 1)
+        truths = [told[key].task for key in keys] if config.type == "oracle" else []
         hints = Hints(generator(setup.seed, "clustering", state.round + 1), truths, setup.number_of_tasks)
         found = CLUSTERERS[config.type](points, config, hints)
         labels = found.labels
@@ -150,18 +170,23 @@ class Aggregator:
     ) -> tuple[dict[int, Cluster], dict[int, float]]:
         """The clusters of this round, v0 among them, and the aggregation error of those that were merged."""
         clusters, errors = {START: state.clusters[START]}, {}
+        names = self._head_names(state.round + 1)
         for cluster in sorted(set(sight.ids.values())):
             members = [update for update in updates if sight.ids[update.key] == cluster]
             came = [state.labels[key] for key, one in sight.ids.items() if one == cluster and key in state.labels]
             origin = cluster if cluster in state.clusters else came[0] if came else START
             before = state.clusters[origin]  # a new cluster begins with what its first known member had
             if members:
-                clusters[cluster], errors[cluster] = self._merge(members, {} if origin == START else before.heads)
+                clusters[cluster], errors[cluster] = self._merge(
+                    members, names, {} if origin == START else before.heads
+                )
             else:  # only absent slots: they keep what they had
                 clusters[cluster] = before
         return clusters, errors
 
-    def _merge(self, members: Sequence[Update], old_heads: Mapping[str, np.ndarray]) -> tuple[Cluster, float]:
+    def _merge(
+        self, members: Sequence[Update], names: Mapping[Key, Sequence[str]], old_heads: Mapping[str, np.ndarray]
+    ) -> tuple[Cluster, float]:
         adapters = np.stack([update.adapter for update in members])
         examples = np.array([update.num_examples for update in members])
         merging = self.setup.merging
@@ -169,31 +194,37 @@ class Aggregator:
         adapter = MERGERS[merging.type](adapters, weight, self.setup.spec)
         groups: dict[str, list[Head]] = {}
         for update in members:
-            for position, head in enumerate(update.heads):
-                groups.setdefault(self._head_name((update.client, position), head), []).append(head)
+            for name, head in zip(names[update.key], update.heads, strict=False):  # local heads are not sent
+                groups.setdefault(name, []).append(head)
         heads = dict(old_heads)
         for name, group in groups.items():  # equal shapes only; a head is merged by its own task's examples
             counts = np.array([head.num_examples if merging.weights == "examples" else 1.0 for head in group])
             heads[name] = mean(np.stack([head.matrix for head in group]), counts / counts.sum())
         return Cluster(adapter, heads), aggregation_error(adapters, adapter, weight, self.setup.spec)
 
-    def _head_name(self, key: Key, head: Head) -> str:
-        """By shape; where one adapter is shared, by the task that the baseline is told."""
-        return self.setup.told[key] if self.setup.exchange.adapters == "shared" else shape_name(*head.matrix.shape)
+    def _head_names(self, round: int) -> dict[Key, list[str]]:
+        """Of an update's heads: the shape; where one adapter is shared, the tasks that the baseline is told."""
+        slots = holding(self.setup.registry, round)
+        if self.setup.exchange.adapters == "shared":
+            return {(client, 0): [slot.task for slot in own] for client, own in by_client(slots).items()}
+        return {key: [slot.shape] for key, slot in slots.items()}
 
-    def _head(self, state: State, cluster: int, key: Key) -> Head:
-        name = self.setup.told[key] if self.setup.exchange.adapters == "shared" else self.setup.registry[key]
+    def _head(self, state: State, cluster: int, name: str, shape: str) -> Head:
         matrix = state.clusters[cluster].heads.get(name)
-        return Head(self.setup.start_heads[self.setup.registry[key]] if matrix is None else matrix)
+        return Head(self.setup.start_heads[shape] if matrix is None else matrix)
 
     def _starts_alone(self, cluster: int) -> bool:
         return cluster == START and bool(self.setup.own_starts)
 
-    def _adapter(self, state: State, key: Key) -> np.ndarray:
-        """What the slot is sent now."""
-        cluster = self._home(state, key)
-        return self.setup.own_starts[key[0]] if self._starts_alone(cluster) else state.clusters[cluster].adapter
+    def _encoded(self, state: State, client: int, cluster: int, heads: Sequence[Head]) -> bytes:
+        own = self._starts_alone(cluster)
+        adapter = self.setup.own_starts[client] if own else state.clusters[cluster].adapter
+        return encode(Broadcast(state.round + 1, self.setup.spec.fingerprint, adapter, tuple(heads)), self.setup.down)
 
-    def _encoded(self, state: State, key: Key, heads: Sequence[Head]) -> bytes:
-        broadcast = Broadcast(state.round + 1, self.setup.spec.fingerprint, self._adapter(state, key), tuple(heads))
-        return encode(broadcast, self.setup.down)
+
+def by_client(slots: Mapping[Key, Slot]) -> dict[int, list[Slot]]:
+    """Each client's slots, in order."""
+    clients: dict[int, list[Slot]] = {}
+    for key in sorted(slots):
+        clients.setdefault(key[0], []).append(slots[key])
+    return clients

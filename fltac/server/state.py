@@ -13,6 +13,7 @@ from safetensors.numpy import save as save_tensors
 
 from fltac.config import Clustering, Exchange, Merging, Similarity
 from fltac.server.tracking import Stay
+from fltac.timeline import ALWAYS, Spans
 from fltac.wire.codecs import WireError
 from fltac.wire.messages import AdapterSpec
 
@@ -20,22 +21,29 @@ Key = tuple[int, int]  # (client, slot)
 START = -1  # the cluster of slots that were never heard of: v0
 
 
+class Slot(NamedTuple):
+    """What the server is told of a slot for some rounds."""
+
+    shape: str  # of its head
+    task: str = ""  # empty but for the openly informed oracle and fedit
+    spans: Spans = ALWAYS
+
+
 @dataclass(frozen=True)
 class Setup:
-    """All that the server is told. `told` (slot -> task) is empty but for the openly informed oracle and fedit."""
+    """All that the server is told."""
 
     seed: int
     spec: AdapterSpec
     start: np.ndarray  # (p,) v0
     start_heads: Mapping[str, np.ndarray]  # by shape, see `shape_name`
-    registry: Mapping[Key, str]  # every slot there is -> the shape of its head
+    registry: Mapping[Key, Sequence[Slot]]  # every slot there ever is, as one thing after the other
     exchange: Exchange
     similarity: Similarity
     clustering: Clustering
     merging: Merging
     down: str
     number_of_tasks: int = 0
-    told: Mapping[Key, str] = field(default_factory=dict)
     own_starts: Mapping[int, np.ndarray] = field(default_factory=dict)  # client -> its own v0, where v0 is not shared
 
     @property
@@ -77,7 +85,8 @@ class Post(NamedTuple):
     """What the server would send now: distinct payloads, and every slot's address among them."""
 
     payloads: Sequence[Any]  # bytes, or a runtime's reference to them
-    addresses: Mapping[Key, Address]
+    addresses: Mapping[Key, Address]  # of the slots of the round to come
+    judged: Mapping[Key, Address]  # of those of the round that is over; before the first, of all as they will begin
 
 
 class Step(NamedTuple):

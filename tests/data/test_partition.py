@@ -29,7 +29,7 @@ def table(shares: dict[str, tuple[float, ...]], **rule) -> Clients:
 
 def held(shards, name: str) -> dict[int, int]:
     """Client -> how many examples of the task it holds."""
-    return {client: len(shard.indices) for (client, _), shard in shards.items() if shard.task == name}
+    return {client: len(shard.indices) for (client, _), [shard] in shards.items() if shard.task == name}
 
 
 def drawn_or_discarded(tasks, who, seed):
@@ -52,7 +52,7 @@ def drawn_or_discarded(tasks, who, seed):
 def test_every_example_has_one_holder_and_no_shard_is_too_small(kind, size, classes, count, alpha, least, seed):
     who = clients(count, kind, alpha=alpha, min_examples=least)
     shards = drawn_or_discarded([task("a", size, classes)], who, seed)
-    indices = np.concatenate([shard.indices for shard in shards.values()])
+    indices = np.concatenate([shard.indices for [shard] in shards.values()])
     assert sorted(indices.tolist()) == list(range(size))
     assert min(held(shards, "a").values()) >= least
 
@@ -62,24 +62,24 @@ def test_shards_are_those_of_the_seed_and_of_the_task_alone(kind):
     tasks, who = [task("a", 100), task("b", 80)], clients(4, kind)
 
     def content(shards):
-        return [(key, shard.task, shard.indices.tolist()) for key, shard in shards.items()]
+        return [(key, shard.task, shard.indices.tolist()) for key, [shard] in shards.items()]
 
     assert content(partition(tasks, who, 3)) == content(partition(tasks, who, 3))
     assert content(partition(tasks, who, 3)) != content(partition(tasks, who, 4))
-    alone = {tuple(shard.indices) for shard in partition(tasks[1:], who, 3).values()}
-    assert alone == {tuple(shard.indices) for shard in partition(tasks, who, 3).values() if shard.task == "b"}
+    alone = {tuple(shard.indices) for [shard] in partition(tasks[1:], who, 3).values()}
+    assert alone == {tuple(shard.indices) for [shard] in partition(tasks, who, 3).values() if shard.task == "b"}
 
 
 def test_slots_are_numbered_from_nought_and_sorted():
     shards = partition([task(name, 60) for name in "abc"], clients(5, alpha=50.0), 0)
     assert list(shards) == [(client, slot) for client in range(5) for slot in range(3)]
     for client in range(5):
-        assert sorted(shards[client, slot].task for slot in range(3)) == ["a", "b", "c"]
+        assert sorted(shards[client, slot][0].task for slot in range(3)) == ["a", "b", "c"]
 
 
 def test_slot_numbers_say_nothing_of_the_task():
     shards = partition([task(name, 2000) for name in "ab"], clients(100, alpha=50.0, min_share=0.0), 0)
-    first = sum(shards[client, 0].task == "a" for client in range(100))
+    first = sum(shards[client, 0][0].task == "a" for client in range(100))
     assert 30 < first < 70  # four standard deviations of a fair coin
 
 
@@ -127,7 +127,7 @@ def test_label_skew_is_of_classes_and_quantity_skew_is_not():
     def purity(kind: str) -> float:
         data = task("a", 3000, classes=3)
         shards = partition([data], clients(6, kind, alpha=0.1), 0).values()
-        most = [np.bincount(data.train.labels[shard.indices]).max() for shard in shards]
+        most = [np.bincount(data.train.labels[shard.indices]).max() for [shard] in shards]
         return sum(most) / 3000
 
     assert purity("dirichlet") < 0.45

@@ -33,10 +33,17 @@ def run(file, out, *overrides, **where):
     return records(out)
 
 
+SHARES = 'clients.partition={type="table", shares={mood=[1,1,1,0], animal=[0,1,1,1], weather=[1,0,1,1]}}'
+CHANGES = (
+    'changes=[{type="task-begins", round=2, task="weather"}, {type="client-leaves", round=2, client=1},'
+    ' {type="client-drifts", round=2, task="mood", becomes="animal", share=0.2}]'
+)
 METHODS = {
     "fltac": [],
     "fedit": ["method=fedit"],
     "local heads, half the clients": ["exchange.heads=local", "clients.fraction=0.5", "similarity.of=step"],
+    "a world that changes": [CHANGES, SHARES],
+    "a shared adapter in a world that changes": [CHANGES, SHARES, "method=fedit"],
     "starts and gauges of their own": ["adapter.init=per-client", "adapter.gauge=random", "merging.type=product_svd"],
 }
 

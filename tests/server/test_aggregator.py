@@ -24,7 +24,7 @@ from fltac.config import (
     Subspace,
 )
 from fltac.server.aggregator import Aggregator
-from fltac.server.state import START, Setup, dump, load
+from fltac.server.state import START, Setup, Slot, dump, load
 from fltac.wire.codecs import WireError, decode, encode
 from fltac.wire.messages import AdapterSpec, Broadcast, Head, Layer, Update
 
@@ -39,14 +39,19 @@ KMEANS, SINGLE, HDBSCAN = Kmeans(type="kmeans"), Single(type="single"), Hdbscan(
 SIMILARITIES = [kind(type=kind.__name__.lower()) for kind in (Flat, B, Product, Subspace, Blend, Sketch)]
 
 
-def setup(tasks=TASKS, **changes) -> Setup:
+def registered(tasks=TASKS, told=None) -> dict:
+    """Each slot for ever, with the shape of its task's head and what the server is told of it."""
+    return {key: [Slot(f"{CLASSES[task]}x{WIDTH}", (told or {}).get(key, ""))] for key, task in tasks.items()}
+
+
+def setup(tasks=TASKS, told=None, **changes) -> Setup:
     draw = np.random.default_rng(7)
     plain = Setup(
         seed=0,
         spec=SPEC,
         start=draw.normal(size=SPEC.size).astype(np.float32),
         start_heads={f"{n}x{WIDTH}": draw.normal(size=(n, WIDTH)).astype(np.float32) for n in CLASSES.values()},
-        registry={key: f"{CLASSES[task]}x{WIDTH}" for key, task in tasks.items()},
+        registry=registered(tasks, told),
         exchange=Exchange(),
         similarity=Flat(type="flat"),
         clustering=HDBSCAN,
@@ -186,7 +191,7 @@ def test_a_wrong_merge_comes_apart_and_the_true_clusters_keep_their_ids(similari
     told = dict.fromkeys(TASKS, "all")
     wrong = Aggregator(setup(similarity=similarity, clustering=Oracle(type="oracle"), told=told))
     state, _ = wrong.step(wrong.start(), payloads(trained(wrong.setup).values()))
-    server = Aggregator(replace(wrong.setup, clustering=HDBSCAN, told={}))
+    server = Aggregator(replace(wrong.setup, clustering=HDBSCAN))
     merged = state.clusters[0].adapter
     later = {
         key: replace(update, adapter=merged + (update.adapter - server.setup.start) / 10)
@@ -263,7 +268,9 @@ def test_an_absent_slot_keeps_its_trained_head_where_a_wrong_merge_comes_apart()
     state, _ = server.step(server.start(), payloads(trained(server.setup).values()))
     pear, apple = next(k for k in TASKS if TASKS[k] == "pears"), next(k for k in TASKS if TASKS[k] == "apples")
     had = state.clusters[0].heads[f"{CLASSES['pears']}x{WIDTH}"]
-    apart = Aggregator(replace(server.setup, told={k: "left" if k in (pear, apple) else "stayed" for k in TASKS}))
+    apart = Aggregator(
+        replace(server.setup, registry=registered(told={k: "left" if k in (pear, apple) else "stayed" for k in TASKS}))
+    )
     state, step = apart.step(state, payloads(trained(server.setup, 2)[k] for k in TASKS if k != pear))
     assert step.labels[pear] == step.labels[apple] != 0
     post = apart.post(state)
