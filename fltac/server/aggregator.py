@@ -52,7 +52,8 @@ class Aggregator:
             clustered = time.perf_counter()
             clusters, errors = self._merged(state, updates, sight)
             merged = time.perf_counter()
-            sent, start, spec = np.stack([update.adapter for update in updates]), self.setup.start, self.setup.spec
+            start, spec = self.setup.start, self.setup.spec
+            sent = np.array([update.adapter for update in updates]).reshape(-1, spec.size)  # of nobody, where none came
             within = np.array([sight.ids[update.key] for update in updates])
             draw = generator(self.setup.seed, "layers", state.round + 1)
             report = Step(

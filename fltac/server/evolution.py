@@ -5,16 +5,16 @@ Both look at D = B A - B0 A0, the change from v0's product, so neither depends o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from fltac.seeds import generator
 from fltac.server.similarity import RESOLUTION, changes, cosines, layer_grams
-from fltac.wire.messages import AdapterSpec
+from fltac.wire.messages import AdapterSpec, Layer
 
 SIZE = 128  # numbers a sketch
-BLOCK = 64  # adapters sketched at once: their changes are float64
 PAIRED = 100  # adapters of a round whose pairs are looked at: 4950 pairs, whatever the number of adapters
 
 
@@ -27,12 +27,10 @@ def sketches(adapters: np.ndarray, start: np.ndarray, spec: AdapterSpec) -> np.n
     0.125 where many layers, or many directions of one, differ alike. Source: Johnson and Lindenstrauss 1984.
     """
     draw = generator(0, "evolution")  # not the run's seed: runs of one shape can be compared as well
-    maps = [(draw.normal(size=(SIZE, one.d_out)), draw.normal(size=(SIZE, one.d_in))) for one in spec.layers]
     rows = np.zeros((len(adapters), SIZE))
-    for first in range(0, len(adapters), BLOCK):
-        now = adapters[first : first + BLOCK]
-        for (u, v), (a, b) in zip(maps, changes(now, np.broadcast_to(start, now.shape), spec), strict=True):
-            rows[first : first + BLOCK] += np.einsum("nkr,nrk->nk", u @ b, a @ v.T)
+    for layer, a, b in _layers(adapters, start, spec):
+        u, v = draw.normal(size=(SIZE, layer.d_out)), draw.normal(size=(SIZE, layer.d_in))
+        rows += np.einsum("nkr,nrk->nk", u @ b, a @ v.T)
     return np.asarray(rows / np.sqrt(SIZE), dtype=np.float32)
 
 
@@ -46,22 +44,37 @@ def layer_rows(
     clusters, 1 where the adapters of a cluster change it all alike. Looks at no more than PAIRED adapters, drawn anew
     each round.
     """
+    if len(adapters) < 2:
+        return [_row(layer.name, np.empty(0), np.empty(0)) for layer in spec.layers]
     if len(adapters) > PAIRED:
         chosen = np.sort(draw.choice(len(adapters), PAIRED, replace=False))
         adapters, clusters = adapters[chosen], clusters[chosen]
     first, second = np.triu_indices(len(adapters), 1)
     same = clusters[first] == clusters[second]
-    rows: list[dict[str, Any]] = []
-    factors = changes(adapters, np.broadcast_to(start, adapters.shape), spec)
-    for layer, gram in zip(spec.layers, layer_grams(factors), strict=True):
-        apart = 1 - cosines(gram)[first, second]
-        within, between = _mean(apart[same]), _mean(apart[~same])
-        row = {"layer": layer.name, "within": within, "between": between, "separation": None}
-        if within is not None and between is not None and between > RESOLUTION:
-            row["separation"] = 1 - within / between
-        rows.append(row)
+    rows = []
+    for layer, a, b in _layers(adapters, start, spec):
+        apart = 1 - cosines(layer_grams([(a, b)])[0])[first, second]
+        rows.append(_row(layer.name, apart[same], apart[~same]))
     return rows
 
 
-def _mean(values: np.ndarray) -> float | None:
-    return float(values.mean()) if values.size else None
+def _layers(
+    adapters: np.ndarray, start: np.ndarray, spec: AdapterSpec
+) -> Iterator[tuple[Layer, np.ndarray, np.ndarray]]:
+    """Each layer with its factors of the changes, A (n, R, d_in) and B (n, d_out, R): one at a time, being float64."""
+    end = 0
+    for layer in spec.layers:
+        alone = AdapterSpec((layer,), spec.rank, spec.scale)
+        begin, end = end, end + alone.size
+        ((a, b),) = changes(
+            adapters[:, begin:end], np.broadcast_to(start[begin:end], (len(adapters), alone.size)), alone
+        )
+        yield layer, a, b
+
+
+def _row(layer: str, pairs_within: np.ndarray, pairs_between: np.ndarray) -> dict[str, Any]:
+    within, between = (float(pairs.mean()) if pairs.size else None for pairs in (pairs_within, pairs_between))
+    separation = None
+    if within is not None and between is not None and between > RESOLUTION:
+        separation = 1 - within / between
+    return {"layer": layer, "within": within, "between": between, "separation": separation}
