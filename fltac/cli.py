@@ -28,6 +28,11 @@ class Where(StrEnum):
     ray = "ray"
 
 
+class Embedding(StrEnum):
+    pca = "pca"
+    umap = "umap"
+
+
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Experiment file (TOML).")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Dotted keys, TOML values: adapter.rank=1")
@@ -95,11 +100,14 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The page; beside the run where not given.")
     ] = None,
+    embedding: Annotated[
+        Embedding, typer.Option(help="Plane of the evolution of adapters; umap needs fltac[umap].")
+    ] = Embedding.pca,
 ) -> None:
     """Write one self-contained HTML page about one or more runs."""
     from fltac.report.page import write_report
 
-    screen.say(f"report in {write_report(folders, output)}")
+    screen.say(f"report in {write_report(folders, output, embedding.value)}")
 
 
 @app.command()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from importlib.util import find_spec
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -290,6 +291,14 @@ def test_report_and_export_refuse_what_is_no_run(fltac, tmp_path):
         assert code == 2
         assert str(tmp_path) in err
         assert "is no run directory" in err
+
+
+@pytest.mark.skipif(find_spec("umap") is not None, reason="umap-learn is installed")
+def test_an_embedding_that_is_not_installed_is_refused(fltac, tmp_path):
+    code, _, err = fltac("report", tmp_path, "--embedding", "umap")
+    assert code == 2
+    assert "pip install 'fltac[umap]'" in err
+    assert fltac("report", tmp_path, "--embedding", "tsne")[0] == 2
 
 
 def test_a_clients_exception_is_told_with_its_place_and_traceback(tiny, fltac, tmp_path):

@@ -1,4 +1,4 @@
-"""One finished round as rows: the schemas of the three tables and the line of `rounds.jsonl`."""
+"""One finished round as rows: the schemas of the tables and the line of `rounds.jsonl`."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ UPDATES = pa.schema(
         ("norm", pa.float64()),  # Euclidean, of the flat adapter
         ("x", pa.float64()),  # place among the round's adapters: two principal components of the similarity's points
         ("y", pa.float64()),
+        ("sketch", pa.list_(pa.float32())),  # of the change from v0, the same projection in every round
     ]
 )
 EVALUATIONS = pa.schema(
@@ -65,12 +66,21 @@ CLUSTERS = pa.schema(
         ("left", pa.int32()),  # slots that were and are not
     ]
 )
-TABLES = {"updates": UPDATES, "evaluations": EVALUATIONS, "clusters": CLUSTERS}
+LAYERS = pa.schema(
+    [
+        ("round", pa.int32()),
+        ("layer", pa.string()),
+        ("within", pa.float64()),  # mean 1 - cos of the changes from v0 in the layer, pairs of one cluster; or null
+        ("between", pa.float64()),  # the same, pairs of two clusters
+        ("separation", pa.float64()),  # 1 - within / between; null where either is
+    ]
+)
+TABLES = {"updates": UPDATES, "evaluations": EVALUATIONS, "clusters": CLUSTERS, "layers": LAYERS}
 
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """What a round leaves behind: its line and the rows of the three tables."""
+    """What a round leaves behind: its line and the rows of the tables."""
 
     round: int
     line: dict[str, Any]
@@ -122,9 +132,9 @@ def round_record(
         "seconds_evaluation": evaluation_clock,
     }
     line["alerts"] = alerts(line, len(labels), step["clusters"], updates, rules)
-    clusters = [{"round": round, **row} for row in step["clusters"]]
-    judged = [{"round": round, **row} for row in evaluations]
-    return RoundRecord(round, line, {"updates": updates, "evaluations": judged, "clusters": clusters})
+    told = {"evaluations": evaluations, "clusters": step["clusters"], "layers": step["layers"]}
+    tables = {name: [{"round": round, **row} for row in rows] for name, rows in told.items()}
+    return RoundRecord(round, line, {"updates": updates, **tables})
 
 
 def accuracies(evaluations: Rows, split: str, metric: str = "accuracy") -> dict[str, float]:

@@ -106,9 +106,10 @@ class RunDirectory:
         return [json.loads(line) for line in file.read_text().split("\n")[:-1]] if file.is_file() else []
 
     def table(self, name: str) -> pa.Table:
-        """`updates`, `evaluations` or `clusters` of all rounds."""
+        """One of TABLES, all rounds; null or empty where an older fltac did not write it."""
         files = sorted((self.path / f"{name}.parquet").glob("round-*.parquet"), key=_round_order)
-        return pa.concat_tables([pq.read_table(file) for file in files]) if files else TABLES[name].empty_table()
+        parts = [pq.read_table(file) for file in files]
+        return pa.concat_tables([*parts, TABLES[name].empty_table()], promote_options="default")
 
     def has_bars(self) -> bool:
         return (self.path / "evaluations.parquet" / f"{_round_name(0)}.parquet").is_file()

@@ -11,13 +11,22 @@ for (const place of document.querySelectorAll(".plot")) {
 // A run that has fewer rounds than the slider stays at its last one.
 function show(place, round) {
   const { frames, layout } = plots.get(place);
-  const frame = frames.findLast((one) => Number(one.name) <= round) ?? frames[0];
+  if (!frames) return;  // one picture for all rounds
+  const frame = frames.findLast((one) => one.name === round || Number(one.name) <= round) ?? frames[0];
   Plotly.react(place, frame.data, layout, config);
 }
 
-for (const slider of document.querySelectorAll(".round input")) {
+for (const slider of document.querySelectorAll(".round input[type=range]")) {
+  const section = slider.closest("section");
+  const all = section.querySelector(".round input[type=checkbox]");
+  const step = () => {
+    const round = all?.checked ? "all" : Number(slider.value);
+    slider.nextElementSibling.value = round;
+    section.querySelectorAll(".plot").forEach((place) => show(place, round));
+  };
   slider.addEventListener("input", () => {
-    slider.nextElementSibling.value = slider.value;
-    slider.closest("section").querySelectorAll(".plot").forEach((place) => show(place, Number(slider.value)));
+    if (all) all.checked = false;
+    step();
   });
+  all?.addEventListener("change", step);
 }

@@ -15,7 +15,9 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from fltac.errors import InputError, Problem
-from fltac.report import figures, snapshots
+from fltac.report import embedding as embeddings
+from fltac.report import figures, layers, snapshots
+from fltac.report.evolution import evolution_map
 from fltac.report.reading import Run, all_tasks, differences, read_runs, results
 
 NOTHING = "—"
@@ -24,16 +26,17 @@ MINUS = "\N{MINUS SIGN}"
 Rows = list[dict[Hashable, Any]]
 
 
-def write_report(paths: Sequence[str | Path], out: str | Path | None = None) -> Path:
+def write_report(paths: Sequence[str | Path], out: str | Path | None = None, embedding: str = "pca") -> Path:
     """Writes the page and returns its place: `out`, or `report.html` in the only run's folder, else in the present one.
 
-    Runs may be unfinished. Raises InputError where a folder is no run directory or has no finished round, or where
-    the page cannot be written.
+    Runs may be unfinished; `embedding` is one of EMBEDDINGS. Raises InputError where a folder is no run directory or
+    has no finished round, where the embedding is not installed, or where the page cannot be written.
     """
+    embeddings.require(embedding)
     runs = read_runs(paths)
     folder = Path(paths[0]) if len(runs) == 1 else Path()
     out = folder / "report.html" if out is None else Path(out)
-    page = render(runs)
+    page = render(runs, embedding)
     try:
         out.write_text(page, encoding="utf-8")
     except OSError as error:
@@ -42,7 +45,7 @@ def write_report(paths: Sequence[str | Path], out: str | Path | None = None) -> 
     return out
 
 
-def render(runs: Sequence[Run]) -> str:
+def render(runs: Sequence[Run], embedding: str = "pca") -> str:
     """The page as HTML, the same for the same records."""
     template = _environment().get_template("page.html.j2")
     return template.render(
@@ -58,6 +61,10 @@ def render(runs: Sequence[Run]) -> str:
         clusters=[_last_clusters(run) for run in runs],
         alerts=[(run.label, alert) for run in runs for told in run.rounds["alerts"] for alert in told],
         maps=[snapshots.adapter_map(run) for run in runs],
+        evolution=[evolution_map(run, embedding) for run in runs],
+        distances=[layers.distances_over_rounds(run) for run in runs],
+        separation=[layers.separation_by_layer(run) for run in runs],
+        carriers=[layers.carriers(run) for run in runs],
         differences=[(key, row.tolist()) for key, row in differences(runs).iterrows()],
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from fltac.errors import InputError, Problem
+from fltac.records.rounds import TABLES
 from fltac.records.store import RunDirectory
 from fltac.records.summary import Summary, summarise
 
@@ -31,6 +32,7 @@ class Run:
     updates: pd.DataFrame
     evaluations: pd.DataFrame  # round 0: untuned
     clusters: pd.DataFrame
+    layers: pd.DataFrame
 
     @property
     def tasks(self) -> list[str]:
@@ -114,7 +116,7 @@ def _read(path: Path, label: str) -> Run:
     run = RunDirectory(path)
     rounds = pd.DataFrame(run.lines())
     last = int(rounds["round"].max())
-    tables = {name: run.table(name).to_pandas() for name in ("updates", "evaluations", "clusters")}
+    tables = {name: run.table(name).to_pandas() for name in TABLES}
     return Run(
         label=label,
         experiment=json.loads(run.experiment_file.read_text()),

@@ -10,37 +10,42 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from fltac.report.reading import Run
-from fltac.report.style import GREY, SYMBOLS, colour, plain
+from fltac.report.style import GREY, LIGHT, SYMBOLS, colour, plain
 
 SHARED = "all tasks"  # one adapter serves all tasks of its client
 
 
 def clusters_by_task(run: Run) -> go.Figure:
     """How many slots of each task lie in each cluster, a frame a round."""
-    table = _updates(run)
+    table = named_updates(run)
     tasks = _present_tasks(run, table)
     most = int(table.groupby(["round", "task", "cluster"]).size().max())
     frames = [go.Frame(name=str(number), data=[_heat(part, tasks, most)]) for number, part in table.groupby("round")]
-    figure = _framed(frames, height=110 + 44 * len(tasks))
+    figure = framed(frames, height=110 + 44 * len(tasks))
     figure.update_xaxes(type="category", title_text="cluster", showgrid=False, ticks="")
     return figure.update_yaxes(type="category", autorange="reversed", showgrid=False, ticks="")
 
 
 def adapter_map(run: Run) -> go.Figure:
     """Two principal components of a round's adapters, a frame a round: colour cluster, symbol task, hollow noise."""
-    table = _updates(run)
-    tasks = _present_tasks(run, table)
-    symbols = {task: SYMBOLS[number % len(SYMBOLS)] for number, task in enumerate(tasks)}
+    table = named_updates(run)
+    symbols = task_symbols(run, table)
     frames = [
-        go.Frame(name=str(number), data=[_points(part, symbols), _cluster_names(part), *_symbol_key(symbols)])
+        go.Frame(name=str(number), data=[points(part, symbols), cluster_names(part), *symbol_key(symbols)])
         for number, part in table.groupby("round")
     ]
-    figure = _framed(frames, height=520).update_layout(showlegend=True)
+    figure = framed(frames, height=520).update_layout(showlegend=True)
     return figure.update_xaxes(zeroline=False).update_yaxes(scaleanchor="x", zeroline=False)
 
 
-def _updates(run: Run) -> pd.DataFrame:
+def named_updates(run: Run) -> pd.DataFrame:
+    """The updates, none without a name for its task."""
     return run.updates.assign(task=run.updates["task"].fillna(SHARED))
+
+
+def task_symbols(run: Run, table: pd.DataFrame) -> dict[str, str]:
+    """Task -> its marker, in the order of the experiment file."""
+    return {task: SYMBOLS[number % len(SYMBOLS)] for number, task in enumerate(_present_tasks(run, table))}
 
 
 def _present_tasks(run: Run, table: pd.DataFrame) -> list[str]:
@@ -55,7 +60,7 @@ def _heat(updates: pd.DataFrame, tasks: list[str], most: int) -> go.Heatmap:
         z=[[count or None for count in row] for row in counts.to_numpy().tolist()],  # an empty cell stays bare
         zmin=0,
         zmax=most,
-        colorscale=[[0, "#E4EFF7"], [1, "#56B4E9"]],  # light throughout: black numbers on either ground
+        colorscale=LIGHT,
         showscale=False,
         texttemplate="%{z}",
         textfont={"color": "black"},
@@ -66,15 +71,16 @@ def _heat(updates: pd.DataFrame, tasks: list[str], most: int) -> go.Heatmap:
     )
 
 
-def _points(updates: pd.DataFrame, symbols: dict[str, str]) -> go.Scatter:
+def points(updates: pd.DataFrame, symbols: dict[str, str], size: Any = 12, opacity: Any = 0.85) -> go.Scatter:
+    """A marker an update, at its x and y; sizes and opacities are one number, or one each."""
     rows = updates.to_dict("records")
     return go.Scatter(
         x=[float(f"{row['x']:.5g}") for row in rows],
         y=[float(f"{row['y']:.5g}") for row in rows],
         mode="markers",
         marker={
-            "size": 12,
-            "opacity": 0.85,
+            "size": size,
+            "opacity": opacity,
             "color": [colour(row["cluster"]) for row in rows],
             "symbol": [symbols[row["task"]] + ("-open" if row["is_noise"] else "") for row in rows],
             "line": {"width": [2 if row["is_noise"] else 0 for row in rows]},
@@ -85,7 +91,7 @@ def _points(updates: pd.DataFrame, symbols: dict[str, str]) -> go.Scatter:
     )
 
 
-def _cluster_names(updates: pd.DataFrame) -> go.Scatter:
+def cluster_names(updates: pd.DataFrame) -> go.Scatter:
     """A name above every cluster of two or more; those of one would bury the points."""
     shared = updates.groupby("cluster").filter(lambda members: len(members) > 1)
     above = shared.loc[shared.groupby("cluster")["y"].idxmax()].to_dict("records")
@@ -101,8 +107,8 @@ def _cluster_names(updates: pd.DataFrame) -> go.Scatter:
     )
 
 
-def _symbol_key(symbols: dict[str, str]) -> Iterable[go.Scatter]:
-    """Traces without points, for the legend only."""
+def symbol_key(symbols: dict[str, str]) -> Iterable[go.Scatter]:
+    """The tasks' markers: traces without points, for the legend only."""
     for task, symbol in symbols.items():
         marker = {"symbol": symbol, "color": GREY, "size": 12}
         yield go.Scatter(x=[None], y=[None], mode="markers", name=html.escape(task), marker=marker)
@@ -110,10 +116,10 @@ def _symbol_key(symbols: dict[str, str]) -> Iterable[go.Scatter]:
 
 def _hover(row: dict[Any, Any]) -> str:
     noise = " (noise)" if row["is_noise"] else ""
-    who = f"client {row['client']}, slot {row['slot']}<br>task {html.escape(row['task'])}"
+    who = f"round {row['round']}, client {row['client']}, slot {row['slot']}<br>task {html.escape(row['task'])}"
     return f"{who}<br>cluster {row['cluster']}{noise}<br>train loss {row['train_loss']:.3f}"
 
 
-def _framed(frames: list[go.Frame], height: int) -> go.Figure:
+def framed(frames: list[go.Frame], height: int) -> go.Figure:
     """The last frame is what is shown first."""
     return plain(go.Figure(data=frames[-1].data, frames=frames), height)

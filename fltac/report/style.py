@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("solid", "dash", "dot", "dashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "triangle-down", "x", "hexagon", "pentagon")
+LIGHT = ((0, "#E4EFF7"), (1, "#56B4E9"))  # of heat maps, light throughout: black numbers on either ground
 GREY = "#808080"
 FAINT = "rgba(128,128,128,0.25)"
 CLEAR = "rgba(0,0,0,0)"

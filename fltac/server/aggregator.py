@@ -12,6 +12,7 @@ from fltac.config import Settling
 from fltac.seeds import generator
 from fltac.server.clustering import CLUSTERERS, Hints, warm_up
 from fltac.server.diagnostics import Sight, churn, cluster_rows, update_rows
+from fltac.server.evolution import layer_rows, sketches
 from fltac.server.merging import MERGERS, aggregation_error, mean, weights
 from fltac.server.settling import conflicts, settle
 from fltac.server.similarity import SIMILARITIES, kinship
@@ -52,9 +53,14 @@ class Aggregator:
             clustered = time.perf_counter()
             clusters, errors = self._merged(state, updates, sight)
             merged = time.perf_counter()
+            start, spec = self.setup.start, self.setup.spec
+            sent = np.array([update.adapter for update in updates]).reshape(-1, spec.size)  # of nobody, where none came
+            within = np.array([sight.ids[update.key] for update in updates])
+            draw = generator(self.setup.seed, "layers", state.round + 1)
             report = Step(
-                updates=update_rows(updates, sight, state.labels),
+                updates=update_rows(updates, sight, state.labels, sketches(sent, start, spec)),
                 clusters=cluster_rows(sight, errors, state.labels),
+                layers=layer_rows(sent, start, within, spec, draw),
                 labels=sight.ids,
                 noise=int((sight.found.labels < 0).sum()),
                 conflicts=conflicts(sight.found.labels, [client for client, _ in sight.keys]),

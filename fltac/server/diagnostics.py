@@ -36,11 +36,13 @@ def churn(ids: Mapping[Key, int], last: Mapping[Key, int]) -> float:
     return sum(ids[key] != last[key] for key in last) / max(len(last), 1)
 
 
-def update_rows(updates: Sequence[Update], sight: Sight, last: Mapping[Key, int]) -> list[dict[str, Any]]:
-    """A row an update: its cluster, the one it came from where that is another, and its place in the plane."""
+def update_rows(
+    updates: Sequence[Update], sight: Sight, last: Mapping[Key, int], sketches: np.ndarray
+) -> list[dict[str, Any]]:
+    """A row an update: its cluster, the one it came from where that is another, its place in the plane, its sketch."""
     place, xy, firmness = {key: i for i, key in enumerate(sight.keys)}, plane(sight.points), sight.found.membership
     rows = []
-    for update in updates:
+    for update, sketch in zip(updates, sketches, strict=True):
         at, now, before = place[update.key], sight.ids[update.key], last.get(update.key)
         rows.append(
             {
@@ -53,6 +55,7 @@ def update_rows(updates: Sequence[Update], sight: Sight, last: Mapping[Key, int]
                 "norm": float(np.linalg.norm(update.adapter)),
                 "x": float(xy[at, 0]),
                 "y": float(xy[at, 1]),
+                "sketch": sketch.tolist(),
             }
         )
     return rows

@@ -90,10 +90,11 @@ class Post(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A server step's report: a row an update and a row a cluster, labels of all known slots, seconds."""
+    """A server step's report: a row an update, a cluster and a layer, labels of all known slots, seconds."""
 
     updates: list[dict[str, Any]]
     clusters: list[dict[str, Any]]
+    layers: list[dict[str, Any]]
     labels: dict[Key, int]
     noise: int  # updates that the clusterer left out
     conflicts: int  # pairs of one client's slots that it put together

@@ -27,7 +27,7 @@ def _found(client, slot, cluster):
             "membership": None,
             "moved_from": None,
         },
-        **{"norm": 1.0, "x": 0.0, "y": 0.0},
+        **{"norm": 1.0, "x": 0.0, "y": 0.0, "sketch": [0.5, -2.0]},
     }
 
 
@@ -44,6 +44,7 @@ def _record(round=1, accuracy=0.5, labels=None, truths=TRUTHS):
     step = {
         "updates": [_found(0, 0, 0), _found(0, 1, 1), _found(1, 0, 0)],
         "clusters": clusters,
+        "layers": [{"layer": "0.query", "within": 0.25, "between": 1.0, "separation": None}],
         "labels": labels or {(0, 0): 0, (0, 1): 1, (1, 0): 0, (2, 0): 1},
         **{"noise": 1, "conflicts": 0, "churn": 0.0, "seconds_cluster": 0.25, "seconds_merge": 0.125},
     }

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from fltac.errors import InputError
@@ -12,6 +13,7 @@ from fltac.records.store import RunDirectory
 
 ROUND_2 = {"server.safetensors": b"state 2", "cluster-0.safetensors": b"zero", "cluster-7.safetensors": b"seven"}
 STATES = {3: {0: np.array([[1.5, 2]], np.float32)}, 10: {1: np.zeros((2, 1), np.float32)}}
+FOLDERS = [f"{name}.parquet" for name in TABLES]
 
 
 @pytest.fixture
@@ -108,8 +110,8 @@ def crash(run, record):
     "kept",
     [
         ["updates.parquet"],
-        ["updates.parquet", "evaluations.parquet", "clusters.parquet"],
-        ["updates.parquet", "evaluations.parquet", "clusters.parquet", "adapters"],
+        FOLDERS,
+        [*FOLDERS, "adapters"],
         ["rounds.jsonl"],
     ],
     ids=["one table", "tables", "adapters", "a later line"],
@@ -121,7 +123,7 @@ def test_traces_of_an_unfinished_round_are_cut(run, crash, kept):
     assert contents(run) == two
 
 
-TABLES_AND_MORE = ["updates.parquet", "evaluations.parquet", "clusters.parquet", "adapters", "checkpoint"]
+TABLES_AND_MORE = [*FOLDERS, "adapters", "checkpoint"]
 
 
 def test_the_renamed_checkpoint_makes_the_round_count_and_its_line_is_restored(run, crash):
@@ -218,3 +220,11 @@ def test_alerts_are_those_of_the_lines_again_after_a_crash(tmp_path, record):
     (run.path / "alerts.jsonl").write_text('{"round": 1, "rule": "noise"}\n{"round": 2, "rul')
     run.checkpoint()
     assert (run.path / "alerts.jsonl").read_text() == '{"round": 1, "rule": "noise"}\n'
+
+
+def test_a_table_of_an_older_fltac_is_read_with_nulls(run):
+    file = run.path / "updates.parquet" / "round-0001.parquet"
+    pq.write_table(pq.read_table(file).drop_columns(["sketch"]), file)
+    shutil.rmtree(run.path / "layers.parquet")
+    assert [row["sketch"] for row in run.table("updates").to_pylist()] == [None] * 3 + [[0.5, -2.0]] * 3
+    assert run.table("layers").schema == TABLES["layers"]

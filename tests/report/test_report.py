@@ -188,7 +188,7 @@ def test_a_shared_adapter_has_no_task_and_no_score(tmp_path):
     folders = [write_run(tmp_path / "shared", Kind(shared=True, method="fedit")), write_run(tmp_path / "own")]
     alone = own_text(write_report(folders[:1]))
     assert ["2", "1", "0", "0", "—", "—", "—"] in rows(alone)
-    *_, clustering, by_task, adapters = figures(alone)
+    _, _, clustering, by_task, adapters = figures(alone)
     assert [note["text"] for note in clustering["layout"]["annotations"]].count("not defined") == 4
     assert by_task["data"][0]["y"] == ["all tasks"]
     assert "all tasks" in adapters["data"][0]["hovertext"][0]

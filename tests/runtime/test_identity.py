@@ -5,6 +5,7 @@ import json
 import pytest
 
 import fltac
+from fltac.records.rounds import TABLES
 from fltac.records.store import RunDirectory
 
 
@@ -15,9 +16,7 @@ def records(folder):
         return {name: value for name, value in values.items() if not name.startswith(("seconds", "memory"))}
 
     run = RunDirectory(folder)
-    tables = {
-        name: [timeless(row) for row in run.table(name).to_pylist()] for name in ("updates", "evaluations", "clusters")
-    }
+    tables = {name: [timeless(row) for row in run.table(name).to_pylist()] for name in TABLES}
     adapters = {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.glob("adapters/*/*"))}
     return [timeless(line) for line in run.lines()], tables, adapters, timeless(run.summary()), experiment_of(folder)
 

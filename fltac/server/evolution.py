@@ -1,0 +1,80 @@
+"""How adapters evolve: a sketch of each that is comparable over rounds, and by layer how far clusters lie apart.
+
+Both look at D = B A - B0 A0, the change from v0's product, so neither depends on the gauge; neither needs a label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fltac.seeds import generator
+from fltac.server.similarity import RESOLUTION, changes, cosines, layer_grams
+from fltac.wire.messages import AdapterSpec, Layer
+
+SIZE = 128  # numbers a sketch
+PAIRED = 100  # adapters of a round whose pairs are looked at: 4950 pairs, whatever the number of adapters
+
+
+def sketches(adapters: np.ndarray, start: np.ndarray, spec: AdapterSpec) -> np.ndarray:
+    """Random projections of the changes from `start` (p,), not normalised: (n, p) -> (n, SIZE) float32.
+
+    s_k = sum_l u_kl^T D_l v_kl / sqrt(SIZE) with u, v normal, the same for every round and run of the spec, so sketches
+    of all rounds lie in one space, v0 at zero. E|s_i - s_j|^2 = sum_l |D_il - D_jl|_F^2; the relative standard error of
+    a squared distance is sqrt(8 / SIZE) = 0.25 at most, since E[(u^T M v)^4] <= 9 |M|^4, and nears sqrt(2 / SIZE) =
+    0.125 where many layers, or many directions of one, differ alike. Source: Johnson and Lindenstrauss 1984.
+    """
+    draw = generator(0, "evolution")  # not the run's seed: runs of one shape can be compared as well
+    rows = np.zeros((len(adapters), SIZE))
+    for layer, a, b in _layers(adapters, start, spec):
+        u, v = draw.normal(size=(SIZE, layer.d_out)), draw.normal(size=(SIZE, layer.d_in))
+        rows += np.einsum("nkr,nrk->nk", u @ b, a @ v.T)
+    return np.asarray(rows / np.sqrt(SIZE), dtype=np.float32)
+
+
+def layer_rows(
+    adapters: np.ndarray, start: np.ndarray, clusters: np.ndarray, spec: AdapterSpec, draw: np.random.Generator
+) -> list[dict[str, Any]]:
+    """A row a layer: how far adapters (n, p) of one cluster and of two lie apart there, by their clusters (n,).
+
+    A pair's distance is 1 - cos(D_i, D_j), 0 to 2; `within` and `between` are means over the pairs of one cluster and
+    of two, null where there are none. `separation` is 1 - within / between: 0 where the layer says nothing of the
+    clusters, 1 where the adapters of a cluster change it all alike. Looks at no more than PAIRED adapters, drawn anew
+    each round.
+    """
+    if len(adapters) < 2:
+        return [_row(layer.name, np.empty(0), np.empty(0)) for layer in spec.layers]
+    if len(adapters) > PAIRED:
+        chosen = np.sort(draw.choice(len(adapters), PAIRED, replace=False))
+        adapters, clusters = adapters[chosen], clusters[chosen]
+    first, second = np.triu_indices(len(adapters), 1)
+    same = clusters[first] == clusters[second]
+    rows = []
+    for layer, a, b in _layers(adapters, start, spec):
+        apart = 1 - cosines(layer_grams([(a, b)])[0])[first, second]
+        rows.append(_row(layer.name, apart[same], apart[~same]))
+    return rows
+
+
+def _layers(
+    adapters: np.ndarray, start: np.ndarray, spec: AdapterSpec
+) -> Iterator[tuple[Layer, np.ndarray, np.ndarray]]:
+    """Each layer with its factors of the changes, A (n, R, d_in) and B (n, d_out, R): one at a time, being float64."""
+    end = 0
+    for layer in spec.layers:
+        alone = AdapterSpec((layer,), spec.rank, spec.scale)
+        begin, end = end, end + alone.size
+        ((a, b),) = changes(
+            adapters[:, begin:end], np.broadcast_to(start[begin:end], (len(adapters), alone.size)), alone
+        )
+        yield layer, a, b
+
+
+def _row(layer: str, pairs_within: np.ndarray, pairs_between: np.ndarray) -> dict[str, Any]:
+    within, between = (float(pairs.mean()) if pairs.size else None for pairs in (pairs_within, pairs_between))
+    separation = None
+    if within is not None and between is not None and between > RESOLUTION:
+        separation = 1 - within / between
+    return {"layer": layer, "within": within, "between": between, "separation": separation}
