@@ -93,13 +93,15 @@ class Client:
         heads = [self._own_head(one, state) for one in group] if local else [head.matrix for head in sent.heads]
         works = [self._work(one, round) for one in group]
         seed = int(generator(experiment.seed, "dropout", self.number, slot, round).integers(2**31))
-        done = train(self.backbone, sent.adapter, heads, works, training.learning_rate, seed)
+        done = train(self.backbone, self.world.whole(sent.adapter), heads, works, training.learning_rate, seed)
         examples = [len(self.shards[one].indices) for one in group]
         trained = [] if local else [Head(m, n) for m, n in zip(done.heads, examples, strict=True)]
         total = sum(examples)
         adapter = done.adapter
         if experiment.adapter.gauge == "random":
             adapter = regauge(adapter, self.world.spec, generator(experiment.seed, "gauge", self.number, slot, round))
+        if experiment.exchange.factors == "b":
+            adapter = self.world.spec.only_b(adapter)
         update = Update(round, self.number, slot, self.world.spec.fingerprint, adapter, tuple(trained), total)
         encoded = encode(update, experiment.wire.up)
         up, down = measure(encoded), measure(payload)
@@ -135,7 +137,8 @@ class Host:
     def __init__(self, world: World) -> None:
         self.world = world
         use_gpu = world.experiment.resources.client.num_gpus > 0  # an actor without a share still sees every GPU
-        self.backbone = build(world.base, world.experiment.adapter, use_gpu)
+        experiment = world.experiment
+        self.backbone = build(world.base, experiment.adapter, use_gpu, experiment.exchange.factors)
 
     def train(
         self, round: int, orders: Sequence[Order], payloads: Mapping[int, bytes]
@@ -159,5 +162,5 @@ class Host:
             head = sent.heads[job.head].matrix if job.own_head is None else job.own_head
             examples = self.world.tasks[job.task].split(job.split)
             batches = evaluation_batches(examples.lengths, self.world.experiment.training.eval_batch_size)
-            scores.append(evaluate(self.backbone, sent.adapter, head, Work(examples, batches)))
+            scores.append(evaluate(self.backbone, self.world.whole(sent.adapter), head, Work(examples, batches)))
         return scores

@@ -14,10 +14,14 @@ ACTIVATION_BYTES = (
 
 
 class Estimate(NamedTuple):
-    """Bytes a round, both ways, if every client with data is drawn as often as `fraction` says; memory in MB."""
+    """Bytes a round, both ways, if every client with data is drawn as often as `fraction` says; memory in MB.
+
+    A frozen A comes down once: `bytes_first` in all, with each slot's first download.
+    """
 
     bytes_up: int
     bytes_down: int
+    bytes_first: int
     slots: int
     base_mb: float  # once a node
     actor_mb: float  # each client actor beside the base
@@ -33,8 +37,10 @@ def estimate(plan: Plan) -> Estimate:
     sent = [group for sizes in heads.values() for group in ([sizes] if shared else [[size] for size in sizes])]
     if experiment.exchange.heads == "local":
         sent = [[] for _ in sent]
-    up = sum(expected_bytes(plan.spec.size, sizes, experiment.wire.up) for sizes in sent)
-    down = sum(expected_bytes(plan.spec.size, sizes, experiment.wire.down) for sizes in sent)
+    size = plan.spec.size_b if experiment.exchange.factors == "b" else plan.spec.size
+    up = sum(expected_bytes(size, sizes, experiment.wire.up) for sizes in sent)
+    down = sum(expected_bytes(size, sizes, experiment.wire.down) for sizes in sent)
+    first = sum(expected_bytes(plan.spec.size, sizes, experiment.wire.down) for sizes in sent) - down
     fraction, training = experiment.clients.fraction, experiment.training
     tokens = max(training.batch_size, training.eval_batch_size) * training.max_length
     activations = tokens * plan.width * plan.layers * ACTIVATION_BYTES
@@ -42,6 +48,7 @@ def estimate(plan: Plan) -> Estimate:
     return Estimate(
         bytes_up=round(up * fraction),
         bytes_down=round(down * fraction),
+        bytes_first=first,
         slots=len(sent),
         base_mb=plan.base_size * item / 1e6,
         actor_mb=PROCESS_MB + activations / 1e6,

@@ -13,6 +13,7 @@ class Exchange(Config):
     """What a client trains and sends."""
 
     adapters: Literal["per-task", "shared"] = "per-task"
+    factors: Literal["both", "b"] = "both"  # b: A stays v0's and is sent once, so the mean of B is exact
     heads: Literal["merge", "local"] = "merge"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -70,14 +71,15 @@ class Aggregator:
         local = self.setup.exchange.heads == "local"
         payloads: list[bytes] = []
         addresses: dict[Key, Address] = {}
-        index: dict[str, int] = {}
+        index: dict[tuple[str, bool], int] = {}
         for key in sorted(self.setup.registry):
             cluster = self._home(state, key)
             same = f"{cluster}/{self.setup.registry[key]}" + (f"/{key[0]}" if self._starts_alone(cluster) else "")
-            if same not in index:
-                index[same] = len(payloads)
+            content = same, self._whole(state, key)
+            if content not in index:
+                index[content] = len(payloads)
                 payloads.append(self._encoded(state, key, [] if local else [self._head(state, cluster, key)]))
-            addresses[key] = Address(index[same], -1 if local else 0, cluster, same)
+            addresses[key] = Address(index[content], -1 if local else 0, cluster, same)
         return Post(payloads, addresses)
 
     def _shared_post(self, state: State) -> Post:
@@ -104,15 +106,15 @@ class Aggregator:
         return START
 
     def _decoded(self, state: State, payloads: Sequence[bytes]) -> list[Update]:
-        updates = []
+        updates, spec = [], self.setup.spec
+        size = spec.size_b if self._frozen else spec.size
         for payload in payloads:
             update = decode(payload)
-            spec = self.setup.spec
-            if not isinstance(update, Update) or (update.spec, update.adapter.size) != (spec.fingerprint, spec.size):
+            if not isinstance(update, Update) or (update.spec, update.adapter.size) != (spec.fingerprint, size):
                 raise WireError("a payload that is no update of this run")
             if update.round != state.round + 1 or update.key not in self.setup.registry:
                 raise WireError(f"an update of round {update.round}, slot {update.key}, in round {state.round + 1}")
-            updates.append(update)
+            updates.append(replace(update, adapter=self._with_a(update.adapter)))
         if len({update.key for update in updates}) < len(updates):
             raise WireError(f"two updates of one slot in round {state.round + 1}")
         return updates
@@ -123,7 +125,7 @@ class Aggregator:
             return {}
         post = self.post(state)
         sent = {update.key: post.addresses[update.key].payload for update in updates}
-        adapters = {payload: decode(post.payloads[payload]).adapter for payload in set(sent.values())}
+        adapters = {index: self._with_a(decode(post.payloads[index]).adapter) for index in set(sent.values())}
         return {key: adapters[payload] for key, payload in sent.items()}
 
     def _sight(self, state: State, known: Mapping[Key, np.ndarray], since: Mapping[Key, np.ndarray]) -> Sight:
@@ -185,6 +187,19 @@ class Aggregator:
         matrix = state.clusters[cluster].heads.get(name)
         return Head(self.setup.start_heads[self.setup.registry[key]] if matrix is None else matrix)
 
+    @property
+    def _frozen(self) -> bool:
+        """A is v0's for ever and only B is learned."""
+        return self.setup.exchange.factors == "b"
+
+    def _whole(self, state: State, key: Key) -> bool:
+        """Whether the slot is sent A and B: a frozen A comes with its first download alone."""
+        return not self._frozen or key not in state.labels
+
+    def _with_a(self, adapter: np.ndarray) -> np.ndarray:
+        """What travelled as an adapter (p,)."""
+        return adapter if adapter.size == self.setup.spec.size else self.setup.spec.with_b(self.setup.start, adapter)
+
     def _starts_alone(self, cluster: int) -> bool:
         return cluster == START and bool(self.setup.own_starts)
 
@@ -194,5 +209,7 @@ class Aggregator:
         return self.setup.own_starts[key[0]] if self._starts_alone(cluster) else state.clusters[cluster].adapter
 
     def _encoded(self, state: State, key: Key, heads: Sequence[Head]) -> bytes:
-        broadcast = Broadcast(state.round + 1, self.setup.spec.fingerprint, self._adapter(state, key), tuple(heads))
+        spec, adapter = self.setup.spec, self._adapter(state, key)
+        sent = adapter if self._whole(state, key) else spec.only_b(adapter)
+        broadcast = Broadcast(state.round + 1, spec.fingerprint, sent, tuple(heads))
         return encode(broadcast, self.setup.down)
