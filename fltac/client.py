@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +24,8 @@ ClientState = Mapping[int, np.ndarray]  # what a client keeps to itself: slot ->
 
 
 class Order(NamedTuple):
-    """A client's part in a round: which payloads it is sent, one a slot of the wire, and its private state."""
+    """A client's part in a round: which payloads it is sent, one a slot of the wire, or one a cluster from which it
+    chooses, and its private state."""
 
     client: int
     payloads: tuple[int, ...]
@@ -31,11 +33,14 @@ class Order(NamedTuple):
 
 
 def orders(world: World, drawn: Sequence[int], post: Post, states: Mapping[int, ClientState]) -> list[Order]:
-    """Each drawn client's order, in order: its payloads are those of its slots, or the one of its shared adapter."""
+    """Each drawn client's order, in order: its payloads are those of its slots, or the one download of them all."""
     made = []
     for client in drawn:
-        payloads = [post.addresses[client, slot].payload for slot in world.slots(client)]
-        made.append(Order(client, tuple(dict.fromkeys(payloads) if world.shared else payloads), states.get(client, {})))
+        addresses = [post.addresses[client, slot] for slot in world.slots(client)]
+        payloads = [address.payload for address in addresses]
+        if world.shared or world.chooses:
+            payloads = list(addresses[0].menu or payloads[:1])
+        made.append(Order(client, tuple(payloads), states.get(client, {})))
     return made
 
 
@@ -65,15 +70,16 @@ class Client:
     def round(
         self, round: int, state: ClientState, payloads: Sequence[bytes]
     ) -> tuple[ClientState, list[bytes], list[dict[str, Any]]]:
-        """Trains each slot's adapter (or the shared one) from what was sent, and encodes the updates.
+        """Trains each slot's adapter (or the shared one) from what was sent or chosen, and encodes the updates.
 
         An exception tells client, slot and round in its note.
         """
         groups = [sorted(self.shards)] if self.world.shared else [[slot] for slot in sorted(self.shards)]
+        offers = [payloads] * len(groups) if self.world.chooses else [[payload] for payload in payloads]
         updates, rows, kept = [], [], dict(state)
-        for slot, (group, payload) in enumerate(zip(groups, payloads, strict=True)):
+        for slot, (group, offered) in enumerate(zip(groups, offers, strict=True)):
             try:
-                update, own, row = self._update(round, slot, group, payload, state)
+                update, own, row = self._update(round, slot, group, offered, state)
             except Exception as error:
                 error.add_note(f"in client {self.number}, slot {slot}, round {round}")
                 raise
@@ -83,17 +89,19 @@ class Client:
         return kept, updates, rows
 
     def _update(
-        self, round: int, slot: int, group: list[int], payload: bytes, state: ClientState
+        self, round: int, slot: int, group: list[int], offered: Sequence[bytes], state: ClientState
     ) -> tuple[bytes, ClientState, dict[str, Any]]:
         experiment, began = self.world.experiment, time.perf_counter()
         training, local = experiment.training, experiment.exchange.heads == "local"
-        sent = decode(payload)
-        if not isinstance(sent, Broadcast) or sent.round != round or sent.spec != self.world.spec.fingerprint:
-            raise WireError(f"a payload that is no broadcast of this run and round {round}")
-        heads = [self._own_head(one, state) for one in group] if local else [head.matrix for head in sent.heads]
+        starts = []
+        for sent in (self._opened(payload, round) for payload in offered):
+            heads = [head.matrix for head in (sent.heads[slot : slot + 1] if self.world.chooses else sent.heads)]
+            starts.append((sent.adapter, [self._own_head(one, state) for one in group] if local else heads))
+        choice = self._least(group[0], starts) if self.world.chooses else -1
+        start, heads = starts[choice]  # -1: there is but one
         works = [self._work(one, round) for one in group]
         seed = int(generator(experiment.seed, "dropout", self.number, slot, round).integers(2**31))
-        done = train(self.backbone, self.world.whole(sent.adapter), heads, works, training.learning_rate, seed)
+        done = train(self.backbone, start, heads, works, training.learning_rate, seed)
         examples = [len(self.shards[one].indices) for one in group]
         trained = [] if local else [Head(m, n) for m, n in zip(done.heads, examples, strict=True)]
         total = sum(examples)
@@ -102,22 +110,38 @@ class Client:
             adapter = regauge(adapter, self.world.spec, generator(experiment.seed, "gauge", self.number, slot, round))
         if experiment.exchange.factors == "b":
             adapter = self.world.spec.only_b(adapter)
-        update = Update(round, self.number, slot, self.world.spec.fingerprint, adapter, tuple(trained), total)
+        update = Update(round, self.number, slot, self.world.spec.fingerprint, adapter, tuple(trained), total, choice)
         encoded = encode(update, experiment.wire.up)
-        up, down = measure(encoded), measure(payload)
+        counted = () if self.world.chooses and slot else offered  # one download for all slots: in the row of the first
+        up, down = measure(encoded), [measure(payload) for payload in counted]
         row = {
             "client": self.number,
             "slot": slot,
             "task": None if self.world.shared else self.shards[slot].task,
             "bytes_up": up.total,
             "bytes_up_heads": up.heads,
-            "bytes_down": down.total,
-            "bytes_down_heads": down.heads,
+            "bytes_down": sum(one.total for one in down),
+            "bytes_down_heads": sum(one.heads for one in down),
             "num_examples": total,
             "train_loss": done.loss,
             "seconds_train": time.perf_counter() - began,
         }
         return encoded, dict(zip(group, done.heads, strict=True)) if local else {}, row
+
+    def _opened(self, payload: bytes, round: int) -> Broadcast:
+        sent = decode(payload)
+        if not isinstance(sent, Broadcast) or sent.round != round or sent.spec != self.world.spec.fingerprint:
+            raise WireError(f"a payload that is no broadcast of this run and round {round}")
+        return replace(sent, adapter=self.world.whole(sent.adapter))
+
+    def _least(self, slot: int, starts: Sequence[tuple[np.ndarray, list[np.ndarray]]]) -> int:
+        """The first of least loss over all the slot's training examples. Source: arXiv 2006.04088, Algorithm 1."""
+        shard = self.shards[slot]
+        examples = self.world.tasks[shard.task].train
+        size = self.world.experiment.training.eval_batch_size
+        batches = evaluation_batches(examples.lengths[shard.indices], size)
+        work = Work(examples, [shard.indices[batch] for batch in batches])
+        return int(np.argmin([evaluate(self.backbone, start, heads[0], work).loss for start, heads in starts]))
 
     def _own_head(self, slot: int, state: ClientState) -> np.ndarray:
         return state[slot] if slot in state else self.world.start_head(self.shards[slot].task)

@@ -74,6 +74,11 @@ class World:
         """One adapter a client serves all its tasks: it sends one update, as slot 0."""
         return self.experiment.exchange.adapters == "shared"
 
+    @property
+    def chooses(self) -> bool:
+        """Each client picks the cluster of each of its slots itself, among all that it is sent."""
+        return self.experiment.clustering.type == "ifca"
+
     def draw_clients(self, round: int) -> list[int]:
         """The clients of a round, sorted: a seeded `fraction` of those that hold data, one at least."""
         holders = sorted({client for client, _ in self.shards})

@@ -59,7 +59,7 @@ def test_every_preset_loads_from_each_layer_alike(write, method):
 
 
 def test_the_methods_are_the_published_ones_and_the_bars():
-    assert methods() == ["fedit", "ffa-lora", "fltac", "fltac-paper", "local", "oracle"]
+    assert methods() == ["fedit", "ffa-lora", "fltac", "fltac-paper", "ifca", "local", "oracle"]
 
 
 def test_a_layers_own_axes_apply_after_its_method(write):
@@ -136,6 +136,8 @@ def test_merge_keeps_what_the_upper_layer_does_not_name_and_changes_neither():
         (["method=ffa-lora", "adapter.init=per-client"], r"adapter.init: .* set \"shared\" \(got 'per-client'\)"),
         (["method=ffa-lora", "adapter.gauge=random"], r"adapter.gauge: .* set \"kept\" \(got 'random'\)"),
         (["exchange.factors=b", "merging.type=product_svd"], r"merging.type: .* set \"mean\" \(got 'product_svd'\)"),
+        (["method=ifca", "adapter.init=per-client"], r"adapter.init: .* set \"shared\" \(got 'per-client'\)"),
+        (["method=ifca", "exchange.adapters=shared"], r"clustering.type: .* \(got 'ifca'\)"),
     ],
 )
 def test_choices_that_contradict_each_other_are_one_line_with_a_remedy(write, overrides, line):

@@ -118,6 +118,9 @@ def cross_checks(experiment: Experiment) -> list[tuple[str, str, object]]:
             wrong.append(("clustering.type", what, experiment.clustering.type))
         if experiment.exchange.heads == "local":
             wrong.append(("exchange.heads", 'a shared adapter goes with heads = "merge" alone', "local"))
+    if experiment.clustering.type == "ifca" and experiment.adapter.init == "per-client":
+        what = 'clients that choose (clustering.type = "ifca") start from what they are sent; set "shared"'
+        wrong.append(("adapter.init", what, "per-client"))
     if experiment.exchange.factors == "b":
         breaking = (
             ("adapter.init", experiment.adapter.init, "shared", "each client's B belongs to an A of its own"),

@@ -102,6 +102,18 @@ class Spectral(Settling):
     restarts: Positive = 10
 
 
+class Ifca(Config):
+    """Each client picks, of the k clusters that it is sent, the one of least training loss."""
+
+    type: Literal["ifca"]
+    k: Positive | Literal["tasks"] = "tasks"  # "tasks": told the number of tasks, since the paper gives k
+    start_std: Annotated[float, Field(gt=0)] = 0.02  # of B at the start, drawn for each cluster: equals would be a tie
+
+    def number(self, tasks: int) -> int:
+        """How many clusters there are, where there are so many tasks."""
+        return tasks if self.k == "tasks" else self.k
+
+
 class Single(Config):
     type: Literal["single"]
 
@@ -114,7 +126,7 @@ class Oracle(Config):
     type: Literal["oracle"]
 
 
-Clustering = Hdbscan | Kmeans | Agglomerative | Spectral | Single | Each | Oracle
+Clustering = Hdbscan | Kmeans | Agglomerative | Spectral | Ifca | Single | Each | Oracle
 
 
 class Mean(Config):

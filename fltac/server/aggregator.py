@@ -11,13 +11,14 @@ from threadpoolctl import threadpool_limits
 
 from fltac.config import Settling
 from fltac.seeds import generator
+from fltac.server.choosing import first_clusters
 from fltac.server.clustering import CLUSTERERS, Hints, warm_up
 from fltac.server.diagnostics import Sight, churn, cluster_rows, update_rows
 from fltac.server.merging import MERGERS, aggregation_error, mean, weights
 from fltac.server.settling import conflicts, settle
 from fltac.server.similarity import SIMILARITIES
 from fltac.server.state import START, Address, Cluster, Key, Post, Setup, State, Step, shape_name
-from fltac.server.tracking import hold, identify
+from fltac.server.tracking import hold, identify, known_by_number
 from fltac.wire.codecs import WireError, decode, encode
 from fltac.wire.messages import Broadcast, Head, Update
 
@@ -34,7 +35,8 @@ class Aggregator:
 
     def start(self) -> State:
         """Before the first round every slot is at v0."""
-        return State(0, {START: self.setup.v0}, {}, {}, {}, 0)
+        clusters = first_clusters(self.setup)
+        return State(0, {START: self.setup.v0, **clusters}, {}, {}, {}, len(clusters))
 
     def step(self, state: State, payloads: Sequence[bytes]) -> tuple[State, Step]:
         """Similarity -> clustering -> tracking -> merging of the updates of round `state.round + 1`.
@@ -48,7 +50,7 @@ class Aggregator:
             known = {**state.adapters, **{update.key: update.adapter for update in updates}}
             since = {**state.since, **self._sent(state, updates)}
             began = time.perf_counter()
-            sight = self._sight(state, known, since)
+            sight = self._sight(state, known, since, {update.key: update.choice for update in updates})
             clustered = time.perf_counter()
             clusters, errors = self._merged(state, updates, sight)
             merged = time.perf_counter()
@@ -78,9 +80,29 @@ class Aggregator:
             content = same, self._whole(state, key)
             if content not in index:
                 index[content] = len(payloads)
-                payloads.append(self._encoded(state, key, [] if local else [self._head(state, cluster, key)]))
+                payloads.append(self._encoded(state, key, cluster, [] if local else [key]))
             addresses[key] = Address(index[content], -1 if local else 0, cluster, same)
+        return self._with_menus(state, Post(payloads, addresses))
+
+    def _with_menus(self, state: State, post: Post) -> Post:
+        """And what each client chooses from, where it does: a payload a cluster, with a head for each of its slots."""
+        local, offered = self.setup.exchange.heads == "local", self._offered(state)
+        if not offered:
+            return post
+        payloads, addresses = list(post.payloads), dict(post.addresses)
+        menus: dict[tuple[bool, tuple[str, ...]], tuple[int, ...]] = {}
+        for client in sorted({key[0] for key in self.setup.registry}):
+            slots = [key for key in sorted(self.setup.registry) if key[0] == client]
+            content = self._whole(state, slots[0]), tuple(self.setup.registry[key] for key in slots)
+            if content not in menus:
+                menus[content] = tuple(range(len(payloads), len(payloads) + len(offered)))
+                payloads += [self._encoded(state, slots[0], cluster, [] if local else slots) for cluster in offered]
+            addresses |= {key: addresses[key]._replace(menu=menus[content]) for key in slots}
         return Post(payloads, addresses)
+
+    def _offered(self, state: State) -> list[int]:
+        """The clusters that clients choose from; empty where the server clusters."""
+        return sorted(set(state.clusters) - {START}) if self.setup.clustering.type == "ifca" else []
 
     def _shared_post(self, state: State) -> Post:
         """One payload a client: the shared adapter, and a head for each of its slots."""
@@ -91,7 +113,7 @@ class Aggregator:
             slots = [key for key in sorted(self.setup.registry) if key[0] == client]
             for key in slots:
                 addresses[key] = Address(len(payloads), key[1], cluster, f"{cluster}/{self.setup.told[key]}")
-            payloads.append(self._encoded(state, (client, 0), [self._head(state, cluster, key) for key in slots]))
+            payloads.append(self._encoded(state, (client, 0), cluster, slots))
         return Post(payloads, addresses)
 
     def _home(self, state: State, key: Key) -> int:
@@ -108,12 +130,15 @@ class Aggregator:
     def _decoded(self, state: State, payloads: Sequence[bytes]) -> list[Update]:
         updates, spec = [], self.setup.spec
         size = spec.size_b if self._frozen else spec.size
+        choices = self._offered(state) or [-1]
         for payload in payloads:
             update = decode(payload)
             if not isinstance(update, Update) or (update.spec, update.adapter.size) != (spec.fingerprint, size):
                 raise WireError("a payload that is no update of this run")
             if update.round != state.round + 1 or update.key not in self.setup.registry:
                 raise WireError(f"an update of round {update.round}, slot {update.key}, in round {state.round + 1}")
+            if update.choice not in choices:
+                raise WireError(f"slot {update.key} chose cluster {update.choice}, which is none of {choices}")
             updates.append(replace(update, adapter=self._with_a(update.adapter)))
         if len({update.key for update in updates}) < len(updates):
             raise WireError(f"two updates of one slot in round {state.round + 1}")
@@ -124,24 +149,38 @@ class Aggregator:
         if self.setup.similarity.of == "adapter":
             return {}
         post = self.post(state)
-        sent = {update.key: post.addresses[update.key].payload for update in updates}
+        sent = {}
+        for update in updates:
+            address = post.addresses[update.key]
+            sent[update.key] = address.menu[update.choice] if address.menu else address.payload
         adapters = {index: self._with_a(decode(post.payloads[index]).adapter) for index in set(sent.values())}
         return {key: adapters[payload] for key, payload in sent.items()}
 
-    def _sight(self, state: State, known: Mapping[Key, np.ndarray], since: Mapping[Key, np.ndarray]) -> Sight:
+    def _sight(
+        self,
+        state: State,
+        known: Mapping[Key, np.ndarray],
+        since: Mapping[Key, np.ndarray],
+        choices: Mapping[Key, int],
+    ) -> Sight:
         setup, keys = self.setup, sorted(known)
         similarity, config = setup.similarity, setup.clustering
         now = np.stack([known[key] for key in keys])
         before = np.stack([since[key] for key in keys]) if since else np.broadcast_to(setup.start, now.shape)
         points = SIMILARITIES[similarity.type](now, before, setup.spec, similarity)
         truths = [setup.told[key] for key in keys] if config.type == "oracle" else []
-        hints = Hints(generator(setup.seed, "clustering", state.round + 1), truths, setup.number_of_tasks)
+        last = [state.labels.get(key) for key in keys]
+        draw = generator(setup.seed, "clustering", state.round + 1)
+        hints = Hints(draw, truths, setup.number_of_tasks, last, [choices.get(key, -1) for key in keys])
         found = CLUSTERERS[config.type](points, config, hints)
         labels = found.labels
-        if isinstance(config, Settling):
-            last = [state.labels.get(key) for key in keys]
+        if isinstance(config, Settling) and not found.final:
             labels = settle(points, labels, [client for client, _ in keys], last, config)
-        ids, events, next_id = identify(dict(zip(keys, labels.tolist(), strict=True)), state.labels, state.next_id)
+        ids, next_id = dict(zip(keys, labels.tolist(), strict=True)), state.next_id
+        if found.final:
+            events = known_by_number(ids, state.labels)
+        else:
+            ids, events, next_id = identify(ids, state.labels, next_id)
         patience = config.patience if isinstance(config, Settling) else 1
         ids, stays = hold(ids, state.labels, state.stays, patience)
         return Sight(keys, points, found, ids, events, next_id, stays)
@@ -150,7 +189,8 @@ class Aggregator:
         self, state: State, updates: Sequence[Update], sight: Sight
     ) -> tuple[dict[int, Cluster], dict[int, float]]:
         """The clusters of this round, v0 among them, and the aggregation error of those that were merged."""
-        clusters, errors = {START: state.clusters[START]}, {}
+        clusters = dict(state.clusters) if sight.found.final else {START: state.clusters[START]}
+        errors = {}
         for cluster in sorted(set(sight.ids.values())):
             members = [update for update in updates if sight.ids[update.key] == cluster]
             came = [state.labels[key] for key, one in sight.ids.items() if one == cluster and key in state.labels]
@@ -203,13 +243,14 @@ class Aggregator:
     def _starts_alone(self, cluster: int) -> bool:
         return cluster == START and bool(self.setup.own_starts)
 
-    def _adapter(self, state: State, key: Key) -> np.ndarray:
-        """What the slot is sent now."""
-        cluster = self._home(state, key)
+    def _adapter(self, state: State, key: Key, cluster: int) -> np.ndarray:
+        """What the slot is sent of a cluster."""
         return self.setup.own_starts[key[0]] if self._starts_alone(cluster) else state.clusters[cluster].adapter
 
-    def _encoded(self, state: State, key: Key, heads: Sequence[Head]) -> bytes:
-        spec, adapter = self.setup.spec, self._adapter(state, key)
+    def _encoded(self, state: State, key: Key, cluster: int, head_of: Sequence[Key]) -> bytes:
+        """A cluster's adapter, as the slot `key` is sent it, and its heads for some slots."""
+        spec, adapter = self.setup.spec, self._adapter(state, key, cluster)
         sent = adapter if self._whole(state, key) else spec.only_b(adapter)
-        broadcast = Broadcast(state.round + 1, spec.fingerprint, sent, tuple(heads))
+        heads = tuple(self._head(state, cluster, one) for one in head_of)
+        broadcast = Broadcast(state.round + 1, spec.fingerprint, sent, heads)
         return encode(broadcast, self.setup.down)

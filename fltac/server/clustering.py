@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fltac.config import Agglomerative, Hdbscan, Kmeans, Spectral
+from fltac.config import Agglomerative, Hdbscan, Ifca, Kmeans, Spectral
 from fltac.server.similarity import around_mean, unit
 
 
@@ -20,15 +20,19 @@ class Found:
     labels: np.ndarray  # (n,)
     persistence: dict[int, float] = field(default_factory=dict)  # of each cluster
     membership: np.ndarray | None = None  # (n,) how firmly each point belongs to its cluster, 0 to 1
+    final: bool = False  # labels are the clusters' own numbers: nothing is settled or matched to last round's
 
 
 @dataclass(frozen=True)
 class Hints:
-    """What a clusterer may use beside the points: a generator, and, for the openly informed bars, the true tasks."""
+    """What a clusterer may use beside the points: a generator, last round's clusters, the clients' own choices of this
+    round, and, for the openly informed bars, the true tasks."""
 
     draw: np.random.Generator
     truths: Sequence[str] = ()  # of each point; empty unless the method is told
     number_of_tasks: int = 0
+    last: Sequence[int | None] = ()  # of each point; None: it is new
+    choices: Sequence[int] = ()  # of each point; -1: it made none
 
 
 def hdbscan(points: np.ndarray, config: Hdbscan, hints: Hints) -> Found:
@@ -108,6 +112,12 @@ def spectral(points: np.ndarray, config: Spectral, hints: Hints) -> Found:
     return Found(labels)
 
 
+def ifca(points: np.ndarray, config: Ifca, hints: Hints) -> Found:
+    """What each client chose for its slot; an absent slot stays with its last choice. Source: arXiv 2006.04088."""
+    chosen = [last if choice < 0 else choice for choice, last in zip(hints.choices, hints.last, strict=True)]
+    return Found(np.array(chosen, dtype=np.int64), final=True)
+
+
 def single(points: np.ndarray, config: object, hints: Hints) -> Found:
     """One cluster of all: plain federated averaging."""
     return Found(np.zeros(len(points), dtype=np.int64))
@@ -140,6 +150,7 @@ CLUSTERERS: dict[str, Callable[[np.ndarray, Any, Hints], Found]] = {
     "kmeans": kmeans,
     "agglomerative": agglomerative,
     "spectral": spectral,
+    "ifca": ifca,
     "single": single,
     "each": each,
     "oracle": oracle,

@@ -71,6 +71,9 @@ class Address(NamedTuple):
     head: int  # -1: the head never left the client
     cluster: int
     same: str
+    menu: tuple[
+        int, ...
+    ] = ()  # payloads from which the client itself chooses, where it does: one download for all its slots
 
 
 class Post(NamedTuple):

@@ -5,11 +5,15 @@ import pytest
 from safetensors.numpy import load_file
 
 import fltac
+from fltac.client import Host, orders
+from fltac.data.batching import evaluation_batches
 from fltac.estimate import estimate
 from fltac.model.adapters import start_adapter
+from fltac.model.training import Work, evaluate
 from fltac.records.store import RunDirectory
-from fltac.wire.codecs import HEADER, SHAPE
-from fltac.world import plan
+from fltac.server.aggregator import Aggregator
+from fltac.wire.codecs import HEADER, SHAPE, decode
+from fltac.world import build, plan, server_setup
 
 A = B = 4 * 2 * 32  # numbers: rank 2 on query and value of two layers of width 32
 HEADS = {"mood": 2 * 33, "animal": 3 * 33, "weather": 2 * 33}
@@ -54,3 +58,64 @@ def test_a_client_sent_b_alone_trains_as_one_that_is_sent_a_too(tiny_file, tmp_p
         assert not np.array_equal(kept, a)
         np.testing.assert_allclose(kept, a, rtol=2**-8)
     assert all(row["aggregation_error"] < 1e-6 for row in run.table("clusters").to_pylist())
+
+
+# -- ifca --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("more", [[], ["exchange.heads=local"], ["exchange.factors=b"]], ids=str)
+def test_ifca_counts_all_that_it_sends_once_a_client(tiny_file, tmp_path, more):
+    run, planned = finished(tiny_file, tmp_path / "run", "method=ifca", "clustering.k=4", *more)
+    rows = run.table("updates").to_pylist()
+    heads: dict[int, list[int]] = {}
+    for row in rows[: len(rows) // 2]:
+        heads.setdefault(row["client"], []).append(HEADS[row["task"]])
+    for row in rows:
+        a = 0 if more == ["exchange.factors=b"] and row["round"] == 2 else A
+        named, numbers = (
+            (0, 0) if "heads=local" in str(more) else (len(heads[row["client"]]), sum(heads[row["client"]]))
+        )
+        payload = HEADER.size + SHAPE.size * named + 4 * (a + B + numbers)
+        assert row["bytes_down"] == (4 * payload if row["slot"] == 0 else 0)
+        assert row["bytes_down_heads"] == (16 * numbers if row["slot"] == 0 else 0)
+    guess, summary = estimate(planned), run.summary()
+    assert (2 * guess.bytes_up, 2 * guess.bytes_down + guess.bytes_first) == (
+        summary["bytes_up"],
+        summary["bytes_down"],
+    )
+
+
+def test_a_client_of_ifca_chooses_and_trains_what_has_the_least_loss_on_its_data(tiny_file):
+    planned = plan(fltac.load(tiny_file, ["method=ifca", "clustering.k=4", "clustering.start_std=0.3"]))
+    world, server = build(planned), Aggregator(server_setup(planned))
+    host, state = Host(world), server.start()
+    chosen = set()
+    for round in (1, 2):
+        post = server.post(state)
+        *sent, ledger = host.train(round, orders(world, range(4), post, {}), dict(enumerate(post.payloads)))
+        updates = [decode(payload) for each in sent for payload in each]
+        assert all(row["train_loss"] > 0 for row in ledger.rows)
+        for update in updates:
+            shard = world.shards[update.key]
+            examples = world.tasks[shard.task].train
+            batches = [shard.indices[rows] for rows in evaluation_batches(examples.lengths[shard.indices], 5)]
+            losses = []
+            for number in range(4):
+                cluster = state.clusters[number]
+                head = cluster.heads.get(server.setup.registry[update.key], world.start_head(shard.task))
+                losses.append(evaluate(host.backbone, cluster.adapter, head, Work(examples, batches)).loss)
+            assert losses[update.choice] == pytest.approx(min(losses), rel=1e-5)
+            chosen.add(update.choice)
+        state, step = server.step(state, [payload for each in sent for payload in each])
+        assert step.labels == {update.key: update.choice for update in updates}
+    assert len(chosen) > 1, "one for all would prove little"
+
+
+def test_ifca_is_judged_by_the_cluster_of_the_last_choice(tiny_file, tmp_path):
+    run, _ = finished(tiny_file, tmp_path / "run", "method=ifca", "clustering.start_std=0.3")
+    for round in (1, 2):
+        rows = [row for row in run.table("updates").to_pylist() if row["round"] == round]
+        judged = [row for row in run.table("evaluations").to_pylist() if row["round"] == round]
+        for task in HEADS:
+            held = {row["cluster"] for row in rows if row["task"] == task}
+            assert {row["cluster"] for row in judged if row["task"] == task} - {None} == held

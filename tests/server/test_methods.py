@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fltac.config import Exchange
+from fltac.config import Exchange, Flat, Ifca
 from fltac.server.aggregator import Aggregator
-from fltac.server.state import dump, load
+from fltac.server.state import START, dump, load
 from fltac.wire.codecs import WireError, decode, encode
 from tests.server.test_aggregator import HDBSCAN, SIMILARITIES, SINGLE, SPEC, TASKS, TRUE_GROUPS, groups, setup, trained
 
@@ -84,3 +84,95 @@ def test_both_factors_are_refused_where_a_is_frozen_and_b_alone_where_it_is_not(
     for server, updates in ((frozen(), trained(setup())), (Aggregator(setup()), only_b(setup()))):
         with pytest.raises(WireError, match="no update of this run"):
             server.step(server.start(), payloads(updates.values()))
+
+
+# -- ifca: the clients choose -------------------------------------------------------------------------------
+
+IFCA = Ifca(type="ifca", k=3)
+CHOICES = {key: {"apples": 2, "pears": 0}[task] for key, task in TASKS.items()}  # nobody chooses 1
+
+
+def chosen(server, round=1, choices=CHOICES) -> dict:
+    updates = trained(server.setup, round)
+    return {key: replace(updates[key], choice=choice) for key, choice in choices.items()}
+
+
+def test_the_clusters_of_the_start_differ_in_b_alone_and_are_drawn_by_name():
+    server = Aggregator(setup(clustering=IFCA))
+    state = server.start()
+    assert sorted(state.clusters) == [START, 0, 1, 2]
+    assert server.post(Aggregator(setup(clustering=IFCA)).start()) == server.post(state)
+    found = [SPEC.only_b(state.clusters[number].adapter) for number in range(3)]
+    for number, b in enumerate(found):
+        np.testing.assert_array_equal(SPEC.with_b(server.setup.start, b), state.clusters[number].adapter)
+        assert all(not np.array_equal(b, other) for other in found[:number])
+    many = Aggregator(setup(clustering=Ifca(type="ifca", k=500, start_std=0.1))).start()
+    b = np.array([SPEC.only_b(many.clusters[number].adapter) for number in range(500)])
+    assert b.std() == pytest.approx(0.1, rel=0.05)
+
+
+def test_each_cluster_is_the_mean_of_those_who_chose_it_and_nobodys_stays():
+    server = Aggregator(setup(clustering=IFCA))
+    first, updates = server.start(), chosen(server)
+    state, step = server.step(first, payloads(updates.values()))
+    assert step.labels == CHOICES
+    assert [(row["cluster"], row["event"], row["size"]) for row in step.clusters] == [(0, "born", 5), (2, "born", 5)]
+    assert state.clusters[1] == first.clusters[1]
+    for number in (0, 2):
+        members = [updates[key] for key, choice in CHOICES.items() if choice == number]
+        mean = np.mean([update.adapter for update in members], axis=0, dtype=np.float64)
+        np.testing.assert_allclose(state.clusters[number].adapter, mean, rtol=1e-6)
+        head = np.mean([update.heads[0].matrix for update in members], axis=0, dtype=np.float64)
+        (merged,) = state.clusters[number].heads.values()
+        np.testing.assert_allclose(merged, head, atol=1e-6)
+
+
+def test_numbers_of_clusters_stay_whoever_moves_and_the_absent_keep_their_choice():
+    server = Aggregator(setup(clustering=IFCA))
+    state, _ = server.step(server.start(), payloads(chosen(server).values()))
+    swapped = {
+        key: 2 - choice for key, choice in CHOICES.items() if key[0] != 3
+    }  # all but an absent client change sides
+    state, step = server.step(state, payloads(chosen(server, 2, swapped).values()))
+    assert step.labels == {**CHOICES, **swapped}
+    assert step.churn == 0.8
+    assert [row["event"] for row in step.clusters] == ["kept", "kept"]
+    all_one = dict.fromkeys(CHOICES, 1)
+    state, step = server.step(state, payloads(chosen(server, 3, all_one).values()))
+    assert {row["cluster"]: row["event"] for row in step.clusters} == {0: "died", 1: "born", 2: "died"}
+    assert sorted(state.clusters) == [START, 0, 1, 2]
+    loaded = load(dump(state, SPEC), server.setup)
+    assert dump(loaded, SPEC) == dump(state, SPEC)
+    assert server.post(loaded) == server.post(state)
+
+
+@pytest.mark.parametrize("exchange", [Exchange(), Exchange(heads="local"), Exchange(factors="b")], ids=str)
+def test_a_client_is_sent_every_cluster_once_with_a_head_for_each_of_its_slots(exchange):
+    server = Aggregator(setup(clustering=IFCA, exchange=exchange))
+    state = server.start()
+    post = server.post(state)
+    assert len({post.addresses[client, 0].menu for client in range(5)}) == 2
+    for client in range(5):
+        menu = post.addresses[client, 0].menu
+        assert menu == post.addresses[client, 1].menu
+        for number, payload in enumerate(menu):
+            sent = decode(post.payloads[payload])
+            np.testing.assert_array_equal(sent.adapter, state.clusters[number].adapter)
+            shapes = [server.setup.registry[client, slot] for slot in range(2)] if exchange.heads == "merge" else []
+            assert [f"{len(head.matrix)}x3" for head in sent.heads] == shapes
+
+
+def test_steps_are_counted_from_the_chosen_cluster():
+    server = Aggregator(setup(clustering=IFCA, similarity=Flat(type="flat", of="step")))
+    first = server.start()
+    state, _ = server.step(first, payloads(chosen(server).values()))
+    for key, choice in CHOICES.items():
+        np.testing.assert_array_equal(state.since[key], first.clusters[choice].adapter)
+
+
+@pytest.mark.parametrize(("clustering", "choice"), [(IFCA, -1), (IFCA, 3), (HDBSCAN, 0)])
+def test_a_choice_that_was_not_offered_is_refused(clustering, choice):
+    server = Aggregator(setup(clustering=clustering))
+    updates = chosen(server, choices=dict.fromkeys(CHOICES, choice))
+    with pytest.raises(WireError, match=rf"slot \(0, 0\) chose cluster {choice}, which is none of"):
+        server.step(server.start(), payloads(updates.values()))
