@@ -90,7 +90,9 @@ class Agglomerative(Settling):
     type: Literal["agglomerative"]
     k: Positive | Literal["silhouette"] = "silhouette"
     min_silhouette: Annotated[float, Field(ge=-1, le=1)] = 0.05  # below it there is one cluster
+    metric: Literal["euclidean", "cosine"] = "euclidean"
     centre: bool = True
+    once: bool = False  # the clusters of the first round stay; a slot that comes later joins the nearest
 
 
 class Spectral(Settling):

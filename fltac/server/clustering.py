@@ -67,18 +67,22 @@ def kmeans(points: np.ndarray, config: Kmeans, hints: Hints) -> Found:
 
 
 def agglomerative(points: np.ndarray, config: Agglomerative, hints: Hints) -> Found:
-    """Average linkage on Euclidean distance, k given or of the highest mean silhouette (Rousseeuw 1987).
+    """Average linkage on Euclidean distance or 1 - cosine, k given or of the highest mean silhouette (Rousseeuw 1987).
 
-    One cluster where no cut has a silhouette of `min_silhouette`. Source of the use: arXiv 2509.15087, section 3.
+    One cluster where no cut has a silhouette of `min_silhouette`. With `once`, points that had a cluster last round
+    keep it, and the others join the one with the least mean distance. Source of the use: arXiv 2509.15087, section 3.
     """
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import pdist, squareform
     from sklearn.metrics import silhouette_score
 
     n = len(points)
+    seen = around_mean(points) if config.centre else points
+    distances = pdist(unit(seen), "sqeuclidean") / 2 if config.metric == "cosine" else pdist(seen)
+    if config.once and any(one is not None for one in hints.last):
+        return Found(_joined(squareform(distances), hints.last), final=True)
     if n == 1 or (n == 2 and config.k == "silhouette"):
         return Found(np.zeros(n, dtype=np.int64))
-    distances = pdist(around_mean(points) if config.centre else points)
     tree = linkage(distances, "average")
     if config.k != "silhouette":
         return Found(fcluster(tree, min(config.k, n), "maxclust") - 1)
@@ -87,6 +91,15 @@ def agglomerative(points: np.ndarray, config: Agglomerative, hints: Hints) -> Fo
     scored = [(silhouette_score(square, cut, metric="precomputed"), cut) for cut in cuts if cut.any()]
     best, cut = max(scored, key=lambda one: one[0], default=(-1.0, np.zeros(n, dtype=np.int64)))
     return Found(cut if best >= config.min_silhouette else np.zeros(n, dtype=np.int64))
+
+
+def _joined(distances: np.ndarray, last: Sequence[int | None]) -> np.ndarray:
+    """Last round's clusters (n,), new points in the one whose members are nearest in the mean; distances (n, n)."""
+    known = np.array([one is not None for one in last])
+    labels = np.array([-1 if one is None else one for one in last])
+    clusters = np.unique(labels[known])
+    apart = np.array([distances[:, labels == one].mean(axis=1) for one in clusters])  # (k, n)
+    return np.where(known, labels, clusters[apart.argmin(axis=0)])
 
 
 def spectral(points: np.ndarray, config: Spectral, hints: Hints) -> Found:

@@ -14,6 +14,7 @@ from fltac.records.store import RunDirectory
 from fltac.server.aggregator import Aggregator
 from fltac.wire.codecs import HEADER, SHAPE, decode
 from fltac.world import build, plan, server_setup
+from tests.runtime.test_identity import METHODS, records
 
 A = B = 4 * 2 * 32  # numbers: rank 2 on query and value of two layers of width 32
 HEADS = {"mood": 2 * 33, "animal": 3 * 33, "weather": 2 * 33}
@@ -119,3 +120,23 @@ def test_ifca_is_judged_by_the_cluster_of_the_last_choice(tiny_file, tmp_path):
         for task in HEADS:
             held = {row["cluster"] for row in rows if row["task"] == task}
             assert {row["cluster"] for row in judged if row["task"] == task} - {None} == held
+
+
+# -- all of them -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["choices, A frozen, half the clients", "clusters that stay, half the clients"])
+def test_a_run_that_was_stopped_ends_as_if_it_never_was(tiny_file, tmp_path, name):
+    class StoppedError(Exception):
+        pass
+
+    def stop(record):
+        if record.round == 2:
+            raise StoppedError
+
+    experiment = fltac.load(tiny_file, [*METHODS[name], "rounds=4"])
+    fltac.run(experiment, out=tmp_path / "whole", runtime="local")
+    with pytest.raises(StoppedError):
+        fltac.run(experiment, out=tmp_path / "stopped", runtime="local", tell=stop)
+    fltac.resume(tmp_path / "stopped")
+    assert records(tmp_path / "stopped") == records(tmp_path / "whole")

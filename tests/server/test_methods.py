@@ -1,12 +1,18 @@
 """What each published method promises, on the server's side."""
 
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fltac.config import Exchange, Flat, Ifca
+import fltac
+from fltac.config import Agglomerative, B, Exchange, Flat, Ifca
 from fltac.server.aggregator import Aggregator
+from fltac.server.clustering import CLUSTERERS, Hints
+from fltac.server.similarity import SIMILARITIES as SIMILARITY
+from fltac.server.similarity import unit
 from fltac.server.state import START, dump, load
 from fltac.wire.codecs import WireError, decode, encode
 from tests.server.test_aggregator import HDBSCAN, SIMILARITIES, SINGLE, SPEC, TASKS, TRUE_GROUPS, groups, setup, trained
@@ -176,3 +182,65 @@ def test_a_choice_that_was_not_offered_is_refused(clustering, choice):
     updates = chosen(server, choices=dict.fromkeys(CHOICES, choice))
     with pytest.raises(WireError, match=rf"slot \(0, 0\) chose cluster {choice}, which is none of"):
         server.step(server.start(), payloads(updates.values()))
+
+
+# -- fedlease: B is clustered once --------------------------------------------------------------------------
+
+PRESET = tomllib.loads((Path(fltac.__file__).parent / "methods" / "fedlease.toml").read_text())
+LEASE = {"similarity": B(**PRESET["similarity"]), "clustering": Agglomerative(**PRESET["clustering"])}
+
+
+def test_distance_is_the_mean_over_layers_of_one_less_the_cosine_of_b():
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    now = np.random.default_rng(3).normal(size=(9, SPEC.size))
+    by_layer = [matrix.reshape(9, -1) for _, matrix in SPEC.factors(now)]
+    cosine = np.mean([unit(rows) @ unit(rows).T for rows in by_layer], axis=0)
+    points = SIMILARITY["b"](now, np.zeros_like(now), SPEC, LEASE["similarity"])
+    hints = Hints(np.random.default_rng(0))
+    distances = (1 - cosine)[np.triu_indices(9, 1)]
+    for k in range(2, 9):
+        expected = fcluster(linkage(distances, "average"), k, "maxclust")
+        found = CLUSTERERS["agglomerative"](points, LEASE["clustering"].model_copy(update={"k": k}), hints).labels
+        assert groups(dict(enumerate(found))) == groups(dict(enumerate(expected)))
+
+
+def test_the_clusters_of_the_first_round_stay_whatever_is_sent_later():
+    server = Aggregator(setup(**LEASE))
+    state, first = server.step(server.start(), payloads(trained(server.setup).values()))
+    assert groups(first.labels) == TRUE_GROUPS
+    swapped = {"apples": "pears", "pears": "apples"}
+    for round in (2, 3):
+        updates = trained(server.setup, round)
+        later = [replace(updates[k], adapter=updates[other_of(k, swapped)].adapter) for k in TASKS if k[0] != round]
+        state, step = server.step(load(dump(state, SPEC), server.setup), payloads(later))
+        assert step.labels == first.labels
+        assert {row["event"] for row in step.clusters} == {"kept"}
+        for cluster, group in ((step.labels[min(group)], group) for group in TRUE_GROUPS):
+            members = [update.adapter for update in later if update.key in group]
+            np.testing.assert_allclose(state.clusters[cluster].adapter, np.mean(members, axis=0), rtol=1e-4, atol=1e-6)
+
+
+def other_of(key, swapped) -> tuple[int, int]:
+    return next(other for other in TASKS if TASKS[other] == swapped[TASKS[key]])
+
+
+def test_a_slot_that_is_heard_of_later_joins_the_nearest_cluster():
+    server = Aggregator(setup(**LEASE))
+    first = trained(server.setup)
+    state, _ = server.step(server.start(), payloads(first[key] for key in TASKS if key[0] < 3))
+    second = trained(server.setup, 2)
+    state, step = server.step(state, payloads(second[key] for key in TASKS if key[0] != 1))
+    assert groups(step.labels) == TRUE_GROUPS
+    assert sorted(state.clusters) == [START, 0, 1]
+
+
+def test_new_points_join_by_their_mean_distance_to_known_members_alone():
+    # in the plane: cluster 4 at 0 and 20 degrees, cluster 7 at 100; new at 50, 62 and 55
+    angles = np.deg2rad([0, 20, 100, 50, 62, 55])
+    points = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    hints = Hints(np.random.default_rng(0), last=[4, 4, 7, None, None, None])
+    found = CLUSTERERS["agglomerative"](points, LEASE["clustering"], hints)
+    # cos 50 + cos 30 = 1.509 > 2 cos 50 = 1.286; cos 62 + cos 42 = 1.213 < 2 cos 38 = 1.576; 1.393 < 2 cos 45 = 1.414
+    assert found.final
+    np.testing.assert_array_equal(found.labels, [4, 4, 7, 4, 7, 7])
