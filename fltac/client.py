@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +24,8 @@ ClientState = Mapping[int, np.ndarray]  # what a client keeps to itself: slot ->
 
 
 class Order(NamedTuple):
-    """A client's part in a round: which payloads it is sent, one a slot of the wire, and its private state."""
+    """A client's part in a round: which payloads it is sent, one a slot of the wire, or one a cluster from which it
+    chooses, and its private state."""
 
     client: int
     payloads: tuple[int, ...]
@@ -33,11 +35,14 @@ class Order(NamedTuple):
 def orders(
     world: World, round: int, drawn: Sequence[int], post: Post, states: Mapping[int, ClientState]
 ) -> list[Order]:
-    """Each drawn client's order, in order: its payloads are those of its slots, or the one of its shared adapter."""
+    """Each drawn client's order, in order: its payloads are those of its slots, or the one download of them all."""
     made, held = [], world.held(round)
     for client in drawn:
-        payloads = [post.addresses[client, slot].payload for slot in held[client]]
-        made.append(Order(client, tuple(dict.fromkeys(payloads) if world.shared else payloads), states.get(client, {})))
+        addresses = [post.addresses[client, slot] for slot in held[client]]
+        payloads = [address.payload for address in addresses]
+        if world.shared or world.chooses:
+            payloads = list(addresses[0].menu or payloads[:1])
+        made.append(Order(client, tuple(payloads), states.get(client, {})))
     return made
 
 
@@ -67,16 +72,17 @@ class Client:
     def round(
         self, round: int, state: ClientState, payloads: Sequence[bytes]
     ) -> tuple[ClientState, list[bytes], list[dict[str, Any]]]:
-        """Trains each slot's adapter (or the shared one) from what was sent, and encodes the updates.
+        """Trains each slot's adapter (or the shared one) from what was sent or chosen, and encodes the updates.
 
         An exception tells client, slot and round in its note.
         """
         slots = sorted(self.shards)
         groups = {0: slots} if self.world.shared else {slot: [slot] for slot in slots}  # slot of the wire -> its own
+        offers = [payloads] * len(groups) if self.world.chooses else [[payload] for payload in payloads]
         updates, rows, kept = [], [], dict(state)
-        for (slot, group), payload in zip(groups.items(), payloads, strict=True):
+        for (slot, group), offered in zip(groups.items(), offers, strict=True):
             try:
-                update, own, row = self._update(round, slot, group, payload, state)
+                update, own, row = self._update(round, slot, group, offered, state)
             except Exception as error:
                 error.add_note(f"in client {self.number}, slot {slot}, round {round}")
                 raise
@@ -86,43 +92,64 @@ class Client:
         return kept, updates, rows
 
     def _update(
-        self, round: int, slot: int, group: list[int], payload: bytes, state: ClientState
+        self, round: int, slot: int, group: list[int], offered: Sequence[bytes], state: ClientState
     ) -> tuple[bytes, ClientState, dict[str, Any]]:
         experiment, began = self.world.experiment, time.perf_counter()
         training, local = experiment.training, experiment.exchange.heads == "local"
-        sent = decode(payload)
-        if not isinstance(sent, Broadcast) or sent.round != round or sent.spec != self.world.spec.fingerprint:
-            raise WireError(f"a payload that is no broadcast of this run and round {round}")
-        heads = (
-            [self.world.own_head(state, one, self.shards[one].task) for one in group]
-            if local
-            else [head.matrix for head in sent.heads]
-        )
+        first = slot == min(self.shards)
+        starts = []
+        for sent in (self._opened(payload, round) for payload in offered):
+            heads = [head.matrix for head in sent.heads]
+            if local:
+                heads = [self.world.own_head(state, one, self.shards[one].task) for one in group]
+            elif self.world.chooses:  # a menu has a head for each of the client's slots
+                heads = [heads[sorted(self.shards).index(slot)]]
+            starts.append((sent.adapter, heads))
+        choice = self._least(group[0], starts) if self.world.chooses else -1
+        start, heads = starts[choice]  # -1: there is but one
         works = [self._work(one, round) for one in group]
         seed = int(generator(experiment.seed, "dropout", self.number, slot, round).integers(2**31))
-        done = train(self.backbone, sent.adapter, heads, works, training.learning_rate, seed)
+        done = train(self.backbone, start, heads, works, training.learning_rate, seed)
         examples = [len(self.shards[one].indices) for one in group]
         trained = [] if local else [Head(m, n) for m, n in zip(done.heads, examples, strict=True)]
         total = sum(examples)
         adapter = done.adapter
         if experiment.adapter.gauge == "random":
             adapter = regauge(adapter, self.world.spec, generator(experiment.seed, "gauge", self.number, slot, round))
-        update = Update(round, self.number, slot, self.world.spec.fingerprint, adapter, tuple(trained), total)
+        if experiment.exchange.factors == "b":
+            adapter = self.world.spec.only_b(adapter)
+        update = Update(round, self.number, slot, self.world.spec.fingerprint, adapter, tuple(trained), total, choice)
         encoded = encode(update, experiment.wire.up)
-        up, down = measure(encoded), measure(payload)
+        counted = offered if first or not self.world.chooses else ()  # a menu is one download for all the slots
+        up, down = measure(encoded), [measure(payload) for payload in counted]
         row = {
             "client": self.number,
             "slot": slot,
             "task": None if self.world.shared else self.shards[slot].task,
             "bytes_up": up.total,
             "bytes_up_heads": up.heads,
-            "bytes_down": down.total,
-            "bytes_down_heads": down.heads,
+            "bytes_down": sum(one.total for one in down),
+            "bytes_down_heads": sum(one.heads for one in down),
             "num_examples": total,
             "train_loss": done.loss,
             "seconds_train": time.perf_counter() - began,
         }
         return encoded, dict(zip(group, done.heads, strict=True)) if local else {}, row
+
+    def _opened(self, payload: bytes, round: int) -> Broadcast:
+        sent = decode(payload)
+        if not isinstance(sent, Broadcast) or sent.round != round or sent.spec != self.world.spec.fingerprint:
+            raise WireError(f"a payload that is no broadcast of this run and round {round}")
+        return replace(sent, adapter=self.world.whole(sent.adapter))
+
+    def _least(self, slot: int, starts: Sequence[tuple[np.ndarray, list[np.ndarray]]]) -> int:
+        """The first of least loss over all the slot's training examples. Source: arXiv 2006.04088, Algorithm 1."""
+        shard = self.shards[slot]
+        examples = self.world.tasks[shard.task].train
+        size = self.world.experiment.training.eval_batch_size
+        batches = evaluation_batches(examples.lengths[shard.indices], size)
+        work = Work(examples, [shard.indices[batch] for batch in batches])
+        return int(np.argmin([evaluate(self.backbone, start, heads[0], work).loss for start, heads in starts]))
 
     def _work(self, slot: int, round: int) -> Work:
         experiment, shard = self.world.experiment, self.shards[slot]
@@ -139,7 +166,8 @@ class Host:
     def __init__(self, world: World) -> None:
         self.world = world
         use_gpu = world.experiment.resources.client.num_gpus > 0  # an actor without a share still sees every GPU
-        self.backbone = build(world.base, world.experiment.adapter, use_gpu)
+        experiment = world.experiment
+        self.backbone = build(world.base, experiment.adapter, use_gpu, experiment.exchange.factors)
 
     def train(
         self, round: int, orders: Sequence[Order], payloads: Mapping[int, bytes]
@@ -162,5 +190,5 @@ class Host:
             head = sent.heads[job.head].matrix if job.own_head is None else job.own_head
             examples = self.world.tasks[job.task].split(job.split)
             batches = evaluation_batches(examples.lengths, self.world.experiment.training.eval_batch_size)
-            scores.append(evaluate(self.backbone, sent.adapter, head, Work(examples, batches)))
+            scores.append(evaluate(self.backbone, self.world.whole(sent.adapter), head, Work(examples, batches)))
         return scores

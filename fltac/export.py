@@ -28,7 +28,13 @@ def export_cluster(folder: str | Path, cluster: int, to: str | Path, head: str |
     tensors = load_file(files[cluster])
     heads = {name.removeprefix("head."): value for name, value in tensors.items() if name.startswith("head.")}
     if not heads:
-        raise InputError(Problem("--cluster", "has no head: this run keeps its heads at the clients", cluster))
+        raise InputError(
+            Problem(
+                "--cluster",
+                "has no head: heads stay at the clients in this run, or nobody chose it; name another",
+                cluster,
+            )
+        )
     if (head is None and len(heads) > 1) or (head is not None and head not in heads):
         raise InputError(Problem("--head", f"choose one of the cluster's heads: {', '.join(sorted(heads))}", head))
     matrix = heads[head or next(iter(heads))]

@@ -123,7 +123,8 @@ def checked(plan: Plan, origins: Mapping[str, str], guess: Estimate) -> None:
         axes.add_column(name)
     for axis, origin in origins.items():
         choice = getattr(experiment, axis)
-        axes.add_row(axis, getattr(choice, "type", None) or f"{choice.adapters}, heads {choice.heads}", origin)
+        exchanged = "adapters {adapters}, factors {factors}, heads {heads}"
+        axes.add_row(axis, getattr(choice, "type", None) or exchanged.format(**dict(choice)), origin)
     console.print(axes)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("task", "classes", "train", "validation", "test", "majority", "clients"):
@@ -135,9 +136,11 @@ def checked(plan: Plan, origins: Mapping[str, str], guess: Estimate) -> None:
     console.print(table)
     one, rounds = experiment.resources.client, experiment.rounds
     say(f"adapter: {plan.spec.size:,} numbers on {len(plan.spec.layers)} layers; base: {plan.base_size:,} parameters")
+    first = f", {size(guess.bytes_first)} once" if guess.bytes_first else ""
+    total = rounds * (guess.bytes_up + guess.bytes_down) + guess.bytes_first
     say(
-        f"bytes a round (estimate): up {size(guess.bytes_up)}, down {size(guess.bytes_down)}"
-        f" for {guess.slots} adapters; in {rounds} rounds {size(rounds * (guess.bytes_up + guess.bytes_down))}"
+        f"bytes a round (estimate): up {size(guess.bytes_up)}, down {size(guess.bytes_down)}{first}"
+        f" for {guess.slots} adapters; in {rounds} rounds {size(total)}"
     )
     say(f"memory (estimate): base {size(guess.base_mb * 1e6)} a node, {size(guess.actor_mb * 1e6)} a client actor")
     say(

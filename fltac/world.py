@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from fltac.model.kinds import KINDS, Encoded
 from fltac.seeds import generator
 from fltac.server.state import Setup, Slot, shape_name
 from fltac.timeline import holding, latest
+from fltac.wire.codecs import rounded
 from fltac.wire.messages import AdapterSpec
 
 SPLITS = ("validation", "test")
@@ -77,6 +79,11 @@ class World:
         """One adapter a client serves all its tasks: it sends one update, as slot 0."""
         return self.experiment.exchange.adapters == "shared"
 
+    @property
+    def chooses(self) -> bool:
+        """Each client picks the cluster of each of its slots itself, among all that it is sent."""
+        return self.experiment.clustering.type == "ifca"
+
     def draw_clients(self, round: int) -> list[int]:
         """The clients of a round, sorted: a seeded `fraction` of those that hold data, one at least."""
         holders = sorted(self.held(round))
@@ -89,6 +96,15 @@ class World:
         truths = self.experiment.truths()
         return {} if self.shared else {key: truths[shard.task] for key, shard in latest(self.shards, round).items()}
 
+    @cached_property
+    def start(self) -> np.ndarray:
+        """v0 (p,) as a client got it with its first download; drawn again here instead of being kept by each."""
+        return agreed_start(self.experiment, self.spec)
+
+    def whole(self, sent: np.ndarray) -> np.ndarray:
+        """What was sent as an adapter (p,): where it is B alone, A is v0's."""
+        return sent if sent.size == self.spec.size else self.spec.with_b(self.start, sent)
+
     def start_head(self, task: str) -> np.ndarray:
         """v0's head for a task: equal for tasks of equal classes, and for all clients."""
         return start_head(self.tasks[task].classes, self.base.width, self.experiment.seed)
@@ -98,6 +114,11 @@ class World:
         start = self.start_head(task)
         kept = state.get(slot, start)
         return kept if kept.shape == start.shape else start
+
+
+def agreed_start(experiment: Experiment, spec: AdapterSpec, *who: int) -> np.ndarray:
+    """v0 (p,) as the wire rounds it, the same numbers on both of its sides; `who` names a start of one client's own."""
+    return rounded(start_adapter(spec, experiment.seed, *who), experiment.wire.down)
 
 
 def plan(experiment: Experiment) -> Plan:
@@ -163,7 +184,7 @@ def server_setup(plan: Plan) -> Setup:
     return Setup(
         seed=experiment.seed,
         spec=plan.spec,
-        start=start_adapter(plan.spec, experiment.seed),
+        start=agreed_start(experiment, plan.spec),
         start_heads={shapes[t]: start_head(n, plan.width, experiment.seed) for t, n in plan.classes.items()},
         registry={
             key: [Slot(shapes[shard.task], told.get(shard.task, ""), shard.spans) for shard in shards]
@@ -175,5 +196,5 @@ def server_setup(plan: Plan) -> Setup:
         merging=experiment.merging,
         down=experiment.wire.down,
         number_of_tasks=len(set(truths.values())),
-        own_starts={client: start_adapter(plan.spec, experiment.seed, client) for client in sorted(own)},
+        own_starts={client: agreed_start(experiment, plan.spec, client) for client in sorted(own)},
     )

@@ -50,7 +50,10 @@ BAD_VALUES = {
     "rounds=0": ("rounds", "must be greater than or equal to 1"),
     "rounds=1.5": ("rounds", "must be a valid integer"),
     'name="a/b"': ("name", "String should match pattern"),
-    "method=fedavg": ("method", "is no method; choose one of fedit, fltac, fltac-paper, local, oracle"),
+    "method=fedavg": (
+        "method",
+        "is no method; choose one of fedit, fedlease, ffa-lora, fltac, fltac-paper, ifca, local, oracle",
+    ),
     "model.kind=video": ("model.kind", "must be 'text-classification'"),
     "model.dtype=float8": ("model.dtype", "must be 'float32' or 'bfloat16'"),
     "model.source.path=/nowhere": ("model.source.path", "is no model folder"),

@@ -6,6 +6,7 @@ import pytest
 
 import fltac
 from fltac.config import Flat, Hdbscan, Kmeans, Mean, Oracle, Product, Single
+from fltac.errors import InputError
 from fltac.layers import AXES, load, load_layers, merge, methods
 
 MINIMAL = """
@@ -57,8 +58,8 @@ def test_every_preset_loads_from_each_layer_alike(write, method):
     assert on_command_line.origins == dict.fromkeys(AXES, f"preset {method} (command line)")
 
 
-def test_the_five_methods_are_the_published_ones():
-    assert methods() == ["fedit", "fltac", "fltac-paper", "local", "oracle"]
+def test_the_methods_are_the_published_ones_and_the_bars():
+    assert methods() == ["fedit", "fedlease", "ffa-lora", "fltac", "fltac-paper", "ifca", "local", "oracle"]
 
 
 def test_a_layers_own_axes_apply_after_its_method(write):
@@ -124,6 +125,24 @@ def test_merge_keeps_what_the_upper_layer_does_not_name_and_changes_neither():
     }
     assert below == {"a": {"x": 1, "deep": {"p": 1}}, "list": [1, 2], "b": 1}
     assert above == {"a": {"y": 2, "deep": {"q": 2}}, "list": [3], "c": 3}
+
+
+# -- what does not go together ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["method=ffa-lora", "adapter.init=per-client"], r"adapter.init: .* set \"shared\" \(got 'per-client'\)"),
+        (["method=ffa-lora", "adapter.gauge=random"], r"adapter.gauge: .* set \"kept\" \(got 'random'\)"),
+        (["exchange.factors=b", "merging.type=product_svd"], r"merging.type: .* set \"mean\" \(got 'product_svd'\)"),
+        (["method=ifca", "adapter.init=per-client"], r"adapter.init: .* set \"shared\" \(got 'per-client'\)"),
+        (["method=ifca", "exchange.adapters=shared"], r"clustering.type: .* \(got 'ifca'\)"),
+    ],
+)
+def test_choices_that_contradict_each_other_are_one_line_with_a_remedy(write, overrides, line):
+    with pytest.raises(InputError, match=line):
+        load(write(), overrides)
 
 
 # -- scale and alpha: two names of one number ---------------------------------------------------------------

@@ -123,6 +123,19 @@ def cross_checks(experiment: Experiment) -> list[tuple[str, str, object]]:
             wrong.append(("clustering.type", what, experiment.clustering.type))
         if experiment.exchange.heads == "local":
             wrong.append(("exchange.heads", 'a shared adapter goes with heads = "merge" alone', "local"))
+    if experiment.clustering.type == "ifca" and experiment.adapter.init == "per-client":
+        what = 'clients that choose (clustering.type = "ifca") start from what they are sent; set "shared"'
+        wrong.append(("adapter.init", what, "per-client"))
+    if experiment.exchange.factors == "b":
+        breaking = (
+            ("adapter.init", experiment.adapter.init, "shared", "each client's B belongs to an A of its own"),
+            ("adapter.gauge", experiment.adapter.gauge, "kept", "the turned A does not travel with its B"),
+            ("merging.type", experiment.merging.type, "mean", "it makes a new A"),
+        )
+        for key, value, needed, why in breaking:
+            if value != needed:
+                what = f'does not go with exchange.factors = "b", where A stays v0\'s: {why}; set "{needed}"'
+                wrong.append((key, what, value))
     actors = experiment.resources.actors
     if actors != "auto" and actors > experiment.clients.count:
         what = (

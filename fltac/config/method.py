@@ -13,6 +13,7 @@ class Exchange(Config):
     """What a client trains and sends."""
 
     adapters: Literal["per-task", "shared"] = "per-task"
+    factors: Literal["both", "b"] = "both"  # b: A stays v0's and is sent once, so the mean of B is exact
     heads: Literal["merge", "local"] = "merge"
 
 
@@ -89,7 +90,9 @@ class Agglomerative(Settling):
     type: Literal["agglomerative"]
     k: Positive | Literal["silhouette"] = "silhouette"
     min_silhouette: Annotated[float, Field(ge=-1, le=1)] = 0.05  # below it there is one cluster
+    metric: Literal["euclidean", "cosine"] = "euclidean"
     centre: bool = True
+    once: bool = False  # the clusters of the first round stay; a slot that comes later joins the nearest
 
 
 class Spectral(Settling):
@@ -99,6 +102,18 @@ class Spectral(Settling):
     k: Positive | Literal["eigengap"] = "eigengap"
     max_clusters: Positive = 20
     restarts: Positive = 10
+
+
+class Ifca(Config):
+    """Each client picks, of the k clusters that it is sent, the one of least training loss."""
+
+    type: Literal["ifca"]
+    k: Positive | Literal["tasks"] = "tasks"  # "tasks": told the number of tasks, since the paper gives k
+    start_std: Annotated[float, Field(gt=0)] = 0.02  # of B at the start, drawn for each cluster: equals would be a tie
+
+    def number(self, tasks: int) -> int:
+        """How many clusters there are, where there are so many tasks."""
+        return tasks if self.k == "tasks" else self.k
 
 
 class Single(Config):
@@ -113,7 +128,7 @@ class Oracle(Config):
     type: Literal["oracle"]
 
 
-Clustering = Hdbscan | Kmeans | Agglomerative | Spectral | Single | Each | Oracle
+Clustering = Hdbscan | Kmeans | Agglomerative | Spectral | Ifca | Single | Each | Oracle
 
 
 class Mean(Config):

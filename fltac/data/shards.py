@@ -53,8 +53,8 @@ def timed(
         if not able:
             who = "no client" if drift.client is None else f"client {drift.client}"
             what = (
-                f"{who} holds {drift.task!r} in rounds {drift.round - 1} and {drift.round} and {drift.becomes!r} in none;"
-                " name other tasks or another client"
+                f"{who} holds {drift.task!r} in rounds {drift.round - 1} and {drift.round}"
+                f" and {drift.becomes!r} in none; name other tasks or another client"
             )
             problems.append(Problem(f"changes.{index}", what))
             continue

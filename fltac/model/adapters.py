@@ -65,12 +65,13 @@ def adapter_spec(module: nn.Module, config: Adapter) -> AdapterSpec:
     return AdapterSpec(tuple(layers), config.rank, config.scaling)
 
 
-def attach(module: nn.Module, spec: AdapterSpec, dropout: float) -> list[LoraLinear]:
-    """Puts a LoRA layer around each layer of the spec, in its order."""
+def attach(module: nn.Module, spec: AdapterSpec, dropout: float, factors: str = "both") -> list[LoraLinear]:
+    """Puts a LoRA layer around each layer of the spec, in its order; with factors = "b" its A is not trained."""
     loras = []
     for layer in spec.layers:
         parent, _, name = layer.name.rpartition(".")
         lora = LoraLinear(module.get_submodule(layer.name), spec.rank, spec.scale, dropout)  # type: ignore[arg-type]
+        lora.a.requires_grad_(factors == "both")
         setattr(module.get_submodule(parent), name, lora)
         loras.append(lora)
     return loras

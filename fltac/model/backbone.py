@@ -68,7 +68,8 @@ class Backbone:
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        return [part for lora in self.loras for part in (lora.a, lora.b)]
+        """What is trained: A and B of each layer, or B alone."""
+        return [part for lora in self.loras for part in (lora.a, lora.b) if part.requires_grad]
 
 
 def warm_up(kind: str) -> None:
@@ -144,8 +145,11 @@ def load_base(model: Model, seed: int) -> Base:
     return Base(model.kind, config, head, width, fresh, weights, model.dtype)
 
 
-def build(base: Base, adapter: Adapter, use_gpu: bool) -> Backbone:
-    """A model around the base's own arrays, in eval mode, with zero adapters. On a CPU no weight is copied."""
+def build(base: Base, adapter: Adapter, use_gpu: bool, factors: str = "both") -> Backbone:
+    """A model around the base's own arrays, in eval mode, with zero adapters of which `factors` are trained.
+
+    On a CPU no weight is copied.
+    """
     from accelerate import init_empty_weights
 
     device = torch.device("cuda" if use_gpu and torch.cuda.is_available() else "cpu")
@@ -157,7 +161,7 @@ def build(base: Base, adapter: Adapter, use_gpu: bool) -> Backbone:
     module.load_state_dict(state, strict=True, assign=True)
     module.requires_grad_(False).eval()
     spec = adapter_spec(module, adapter)
-    loras = attach(module, spec, adapter.dropout)
+    loras = attach(module, spec, adapter.dropout, factors)
     return Backbone(kind, module.to(device), loras, spec, device)
 
 

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from fltac.config import Settling
 from fltac.seeds import generator
+from fltac.server.choosing import first_clusters, offered
 from fltac.server.clustering import CLUSTERERS, Hints, warm_up
 from fltac.server.diagnostics import Sight, churn, cluster_rows, update_rows
 from fltac.server.evolution import layer_rows, sketches
 from fltac.server.merging import MERGERS, aggregation_error, mean, weights
+from fltac.server.posting import by_client, post
 from fltac.server.settling import conflicts, settle
 from fltac.server.similarity import SIMILARITIES, kinship
-from fltac.server.state import START, Address, Cluster, Key, Post, Setup, Slot, State, Step
-from fltac.server.tracking import hold, identify
+from fltac.server.state import START, Cluster, Key, Post, Setup, State, Step
+from fltac.server.tracking import hold, identify, known_by_number
 from fltac.timeline import holding, latest
-from fltac.wire.codecs import WireError, decode, encode
-from fltac.wire.messages import Broadcast, Head, Update
+from fltac.wire.codecs import WireError, decode
+from fltac.wire.messages import Head, Update
 
 
 class Aggregator:
@@ -35,7 +38,8 @@ class Aggregator:
 
     def start(self) -> State:
         """Before the first round every slot is at v0."""
-        return State(0, {START: self.setup.v0}, {}, {}, {}, 0)
+        clusters = first_clusters(self.setup)
+        return State(0, {START: self.setup.v0, **clusters}, {}, {}, {}, len(clusters))
 
     def step(self, state: State, payloads: Sequence[bytes]) -> tuple[State, Step]:
         """Similarity -> clustering -> tracking -> merging of the updates of round `state.round + 1`.
@@ -49,7 +53,7 @@ class Aggregator:
             known = {**state.adapters, **{update.key: update.adapter for update in updates}}
             since = {**state.since, **self._sent(state, updates)}
             began = time.perf_counter()
-            sight = self._sight(state, known, since)
+            sight = self._sight(state, known, since, {update.key: update.choice for update in updates})
             clustered = time.perf_counter()
             clusters, errors = self._merged(state, updates, sight)
             merged = time.perf_counter()
@@ -71,70 +75,24 @@ class Aggregator:
         return State(state.round + 1, clusters, sight.ids, known, since, sight.next_id, sight.stays), report
 
     def post(self, state: State) -> Post:
-        """What each slot would be sent at the start of round `state.round + 1`, encoded once a content.
-
-        And what those of the round before would be sent, which are judged by it, where they are not the same.
-        """
-        address = self._shared_addresses if self.setup.exchange.adapters == "shared" else self._addresses
-        coming, gone = (holding(self.setup.registry, round) for round in (state.round + 1, state.round))
-        payloads: dict[str, tuple[int, bytes]] = {}  # content -> place and bytes
-        addresses = address(state, coming, payloads)
-        judged = addresses if gone == coming else address(state, gone, payloads)
-        return Post([payload for _, payload in payloads.values()], addresses, judged)
-
-    def _addresses(
-        self, state: State, slots: Mapping[Key, Slot], payloads: dict[str, tuple[int, bytes]]
-    ) -> dict[Key, Address]:
-        local = self.setup.exchange.heads == "local"
-        addresses = {}
-        for key in sorted(slots):
-            cluster, shape = self._home(state, key, slots[key]), slots[key].shape
-            same = f"{cluster}/{shape}" + (f"/{key[0]}" if self._starts_alone(cluster) else "")
-            if same not in payloads:
-                heads = [] if local else [self._head(state, cluster, shape, shape)]
-                payloads[same] = len(payloads), self._encoded(state, key[0], cluster, heads)
-            addresses[key] = Address(payloads[same][0], -1 if local else 0, cluster, same)
-        return addresses
-
-    def _shared_addresses(
-        self, state: State, slots: Mapping[Key, Slot], payloads: dict[str, tuple[int, bytes]]
-    ) -> dict[Key, Address]:
-        """One payload a client: the shared adapter, and a head for each of its slots."""
-        addresses = {}
-        for client, own in by_client(slots).items():
-            cluster = self._home(state, (client, 0), own[0])
-            same = f"{client}: {', '.join(slot.task for slot in own)}"
-            if same not in payloads:
-                heads = [self._head(state, cluster, slot.task, slot.shape) for slot in own]
-                payloads[same] = len(payloads), self._encoded(state, client, cluster, heads)
-            keys = [key for key in sorted(slots) if key[0] == client]
-            for place, (key, slot) in enumerate(zip(keys, own, strict=True)):
-                addresses[key] = Address(payloads[same][0], place, cluster, f"{cluster}/{slot.task}")
-        return addresses
-
-    def _home(self, state: State, key: Key, slot: Slot) -> int:
-        """The slot's cluster; v0 if the server never heard of it, unless the method knows where it belongs anyway."""
-        if key in state.labels:
-            return state.labels[key]
-        if self.setup.clustering.type == "single":
-            return min(state.labels.values(), default=START)
-        if self.setup.clustering.type == "oracle":
-            known = latest(self.setup.registry, state.round)
-            return next((label for other, label in state.labels.items() if known[other].task == slot.task), START)
-        return START
+        """What is sent after a step, see `fltac.server.posting`."""
+        return post(self.setup, state)
 
     def _decoded(self, state: State, payloads: Sequence[bytes]) -> list[Update]:
         updates, senders = [], set(holding(self.setup.registry, state.round + 1))
         if self.setup.exchange.adapters == "shared":
             senders = {(client, 0) for client, _ in senders}
+        spec, choices = self.setup.spec, offered(self.setup, state) or [-1]
+        size = spec.size_b if self.setup.frozen else spec.size
         for payload in payloads:
             update = decode(payload)
-            spec = self.setup.spec
-            if not isinstance(update, Update) or (update.spec, update.adapter.size) != (spec.fingerprint, spec.size):
+            if not isinstance(update, Update) or (update.spec, update.adapter.size) != (spec.fingerprint, size):
                 raise WireError("a payload that is no update of this run")
             if update.round != state.round + 1 or update.key not in senders:
                 raise WireError(f"an update of round {update.round}, slot {update.key}, in round {state.round + 1}")
-            updates.append(update)
+            if update.choice not in choices:
+                raise WireError(f"slot {update.key} chose cluster {update.choice}, which is none of {choices}")
+            updates.append(replace(update, adapter=self.setup.whole(update.adapter)))
         if len({update.key for update in updates}) < len(updates):
             raise WireError(f"two updates of one slot in round {state.round + 1}")
         return updates
@@ -147,11 +105,20 @@ class Aggregator:
         addresses = dict(post.addresses)
         if self.setup.exchange.adapters == "shared":
             addresses |= {(client, 0): address for (client, _), address in post.addresses.items()}
-        sent = {update.key: addresses[update.key].payload for update in updates}
-        adapters = {payload: decode(post.payloads[payload]).adapter for payload in set(sent.values())}
+        sent = {}
+        for update in updates:
+            address = addresses[update.key]
+            sent[update.key] = address.menu[update.choice] if address.menu else address.payload
+        adapters = {payload: self.setup.whole(decode(post.payloads[payload]).adapter) for payload in set(sent.values())}
         return {key: adapters[payload] for key, payload in sent.items()}
 
-    def _sight(self, state: State, known: Mapping[Key, np.ndarray], since: Mapping[Key, np.ndarray]) -> Sight:
+    def _sight(
+        self,
+        state: State,
+        known: Mapping[Key, np.ndarray],
+        since: Mapping[Key, np.ndarray],
+        choices: Mapping[Key, int],
+    ) -> Sight:
         setup, keys = self.setup, sorted(known)
         similarity, config = setup.similarity, setup.clustering
         now = np.stack([known[key] for key in keys])
@@ -159,14 +126,19 @@ class Aggregator:
         points = SIMILARITIES[similarity.type](now, before, setup.spec, similarity)
         told = latest(setup.registry, state.round + 1)
         truths = [told[key].task for key in keys] if config.type == "oracle" else []
-        hints = Hints(generator(setup.seed, "clustering", state.round + 1), truths, setup.number_of_tasks)
+        last = [state.labels.get(key) for key in keys]
+        draw = generator(setup.seed, "clustering", state.round + 1)
+        hints = Hints(draw, truths, setup.number_of_tasks, last, [choices.get(key, -1) for key in keys])
         found = CLUSTERERS[config.type](points, config, hints)
         labels = found.labels
-        if isinstance(config, Settling):
-            last = [state.labels.get(key) for key in keys]
+        if isinstance(config, Settling) and not found.final:
             kin = kinship(now, before, setup.spec, similarity)
             labels = settle(points, kin, labels, [client for client, _ in keys], last, config)
-        ids, events, next_id = identify(dict(zip(keys, labels.tolist(), strict=True)), state.labels, state.next_id)
+        ids, next_id = dict(zip(keys, labels.tolist(), strict=True)), state.next_id
+        if found.final:
+            events = known_by_number(ids, state.labels)
+        else:
+            ids, events, next_id = identify(ids, state.labels, next_id)
         patience = config.patience if isinstance(config, Settling) else 1
         ids, stays = hold(ids, state.labels, state.stays, patience)
         return Sight(keys, points, found, ids, events, next_id, stays)
@@ -175,7 +147,8 @@ class Aggregator:
         self, state: State, updates: Sequence[Update], sight: Sight
     ) -> tuple[dict[int, Cluster], dict[int, float]]:
         """The clusters of this round, v0 among them, and the aggregation error of those that were merged."""
-        clusters, errors = {START: state.clusters[START]}, {}
+        clusters = dict(state.clusters) if sight.found.final else {START: state.clusters[START]}
+        errors = {}
         names = self._head_names(state.round + 1)
         for cluster in sorted(set(sight.ids.values())):
             members = [update for update in updates if sight.ids[update.key] == cluster]
@@ -212,25 +185,5 @@ class Aggregator:
         """Of an update's heads: the shape; where one adapter is shared, the tasks that the baseline is told."""
         slots = holding(self.setup.registry, round)
         if self.setup.exchange.adapters == "shared":
-            return {(client, 0): [slot.task for slot in own] for client, own in by_client(slots).items()}
+            return {(client, 0): [slot.task for slot in own.values()] for client, own in by_client(slots).items()}
         return {key: [slot.shape] for key, slot in slots.items()}
-
-    def _head(self, state: State, cluster: int, name: str, shape: str) -> Head:
-        matrix = state.clusters[cluster].heads.get(name)
-        return Head(self.setup.start_heads[shape] if matrix is None else matrix)
-
-    def _starts_alone(self, cluster: int) -> bool:
-        return cluster == START and bool(self.setup.own_starts)
-
-    def _encoded(self, state: State, client: int, cluster: int, heads: Sequence[Head]) -> bytes:
-        own = self._starts_alone(cluster)
-        adapter = self.setup.own_starts[client] if own else state.clusters[cluster].adapter
-        return encode(Broadcast(state.round + 1, self.setup.spec.fingerprint, adapter, tuple(heads)), self.setup.down)
-
-
-def by_client(slots: Mapping[Key, Slot]) -> dict[int, list[Slot]]:
-    """Each client's slots, in order."""
-    clients: dict[int, list[Slot]] = {}
-    for key in sorted(slots):
-        clients.setdefault(key[0], []).append(slots[key])
-    return clients

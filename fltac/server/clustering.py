@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fltac.config import Agglomerative, Hdbscan, Kmeans, Spectral
+from fltac.config import Agglomerative, Hdbscan, Ifca, Kmeans, Spectral
 from fltac.server.similarity import around_mean, unit
 
 
@@ -20,15 +20,19 @@ class Found:
     labels: np.ndarray  # (n,)
     persistence: dict[int, float] = field(default_factory=dict)  # of each cluster
     membership: np.ndarray | None = None  # (n,) how firmly each point belongs to its cluster, 0 to 1
+    final: bool = False  # labels are the clusters' own numbers: nothing is settled or matched to last round's
 
 
 @dataclass(frozen=True)
 class Hints:
-    """What a clusterer may use beside the points: a generator, and, for the openly informed bars, the true tasks."""
+    """What a clusterer may use beside the points: a generator, last round's clusters, the clients' own choices of this
+    round, and, for the openly informed bars, the true tasks."""
 
     draw: np.random.Generator
     truths: Sequence[str] = ()  # of each point; empty unless the method is told
     number_of_tasks: int = 0
+    last: Sequence[int | None] = ()  # of each point; None: it is new
+    choices: Sequence[int] = ()  # of each point; -1: it made none
 
 
 def hdbscan(points: np.ndarray, config: Hdbscan, hints: Hints) -> Found:
@@ -63,18 +67,22 @@ def kmeans(points: np.ndarray, config: Kmeans, hints: Hints) -> Found:
 
 
 def agglomerative(points: np.ndarray, config: Agglomerative, hints: Hints) -> Found:
-    """Average linkage on Euclidean distance, k given or of the highest mean silhouette (Rousseeuw 1987).
+    """Average linkage on Euclidean distance or 1 - cosine, k given or of the highest mean silhouette (Rousseeuw 1987).
 
-    One cluster where no cut has a silhouette of `min_silhouette`. Source of the use: arXiv 2509.15087, section 3.
+    One cluster where no cut has a silhouette of `min_silhouette`. With `once`, points that had a cluster last round
+    keep it, and the others join the one with the least mean distance. Source of the use: arXiv 2509.15087, section 3.
     """
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import pdist, squareform
     from sklearn.metrics import silhouette_score
 
     n = len(points)
+    seen = around_mean(points) if config.centre else points
+    distances = pdist(unit(seen), "sqeuclidean") / 2 if config.metric == "cosine" else pdist(seen)
+    if config.once and any(one is not None for one in hints.last):
+        return Found(_joined(squareform(distances), hints.last), final=True)
     if n == 1 or (n == 2 and config.k == "silhouette"):
         return Found(np.zeros(n, dtype=np.int64))
-    distances = pdist(around_mean(points) if config.centre else points)
     tree = linkage(distances, "average")
     if config.k != "silhouette":
         return Found(fcluster(tree, min(config.k, n), "maxclust") - 1)
@@ -83,6 +91,15 @@ def agglomerative(points: np.ndarray, config: Agglomerative, hints: Hints) -> Fo
     scored = [(silhouette_score(square, cut, metric="precomputed"), cut) for cut in cuts if cut.any()]
     best, cut = max(scored, key=lambda one: one[0], default=(-1.0, np.zeros(n, dtype=np.int64)))
     return Found(cut if best >= config.min_silhouette else np.zeros(n, dtype=np.int64))
+
+
+def _joined(distances: np.ndarray, last: Sequence[int | None]) -> np.ndarray:
+    """Last round's clusters (n,), new points in the one whose members are nearest in the mean; distances (n, n)."""
+    known = np.array([one is not None for one in last])
+    labels = np.array([-1 if one is None else one for one in last])
+    clusters = np.unique(labels[known])
+    apart = np.array([distances[:, labels == one].mean(axis=1) for one in clusters])  # (k, n)
+    return np.where(known, labels, clusters[apart.argmin(axis=0)])
 
 
 def spectral(points: np.ndarray, config: Spectral, hints: Hints) -> Found:
@@ -106,6 +123,12 @@ def spectral(points: np.ndarray, config: Spectral, hints: Hints) -> Found:
         seen = unit(vectors[:, ::-1][:, :k])
         labels[some] = KMeans(k, n_init=config.restarts, random_state=state).fit_predict(seen)
     return Found(labels)
+
+
+def ifca(points: np.ndarray, config: Ifca, hints: Hints) -> Found:
+    """What each client chose for its slot; an absent slot stays with its last choice. Source: arXiv 2006.04088."""
+    chosen = [last if choice < 0 else choice for choice, last in zip(hints.choices, hints.last, strict=True)]
+    return Found(np.array(chosen, dtype=np.int64), final=True)
 
 
 def single(points: np.ndarray, config: object, hints: Hints) -> Found:
@@ -140,6 +163,7 @@ CLUSTERERS: dict[str, Callable[[np.ndarray, Any, Hints], Found]] = {
     "kmeans": kmeans,
     "agglomerative": agglomerative,
     "spectral": spectral,
+    "ifca": ifca,
     "single": single,
     "each": each,
     "oracle": oracle,

@@ -50,6 +50,15 @@ class Setup:
     def v0(self) -> Cluster:
         return Cluster(self.start, self.start_heads)
 
+    @property
+    def frozen(self) -> bool:
+        """A is v0's for ever, and only B is learned."""
+        return self.exchange.factors == "b"
+
+    def whole(self, adapter: np.ndarray) -> np.ndarray:
+        """What travelled as an adapter (p,)."""
+        return adapter if adapter.size == self.spec.size else self.spec.with_b(self.start, adapter)
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -79,6 +88,7 @@ class Address(NamedTuple):
     head: int  # -1: the head never left the client
     cluster: int
     same: str
+    menu: tuple[int, ...] = ()  # payloads of which the client chooses, where it does: one download for all its slots
 
 
 class Post(NamedTuple):

@@ -57,6 +57,12 @@ def identify(
     return {key: ids[label] for key, label in labels.items()}, events, next_id
 
 
+def known_by_number(ids: Mapping[Key, int], last: Mapping[Key, int]) -> dict[int, str]:
+    """Events of clusters whose number says which they are: `kept`, `born` (had no slot before), `died` (has none)."""
+    now, before = set(ids.values()), set(last.values())
+    return {one: "died" if one not in now else "kept" if one in before else "born" for one in sorted(now | before)}
+
+
 def hold(
     ids: Mapping[Key, int], last: Mapping[Key, int], stays: Mapping[Key, Stay], patience: int
 ) -> tuple[dict[Key, int], dict[Key, Stay]]:

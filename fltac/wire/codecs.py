@@ -85,6 +85,11 @@ def decode(payload: bytes) -> Update | Broadcast:
     return Broadcast(round, spec, adapter, heads)
 
 
+def rounded(numbers: np.ndarray, dtype: str) -> np.ndarray:
+    """The numbers as they arrive, float32."""
+    return np.asarray(numbers, dtype=DTYPES[dtype]).astype(np.float32)
+
+
 def measure(payload: bytes) -> Bytes:
     """What a payload costs on the wire: its length, and how much of it are the heads' numbers."""
     _, name, shapes, _ = _read_header(payload)

@@ -36,6 +36,11 @@ class AdapterSpec:
         return sum(self.rank * (layer.d_in + layer.d_out) for layer in self.layers)
 
     @cached_property
+    def size_b(self) -> int:
+        """Numbers in its B alone."""
+        return sum(self.rank * layer.d_out for layer in self.layers)
+
+    @cached_property
     def fingerprint(self) -> bytes:
         text = json.dumps([self.layers, self.rank, self.scale])
         return hashlib.blake2b(text.encode(), digest_size=8).digest()
@@ -55,6 +60,23 @@ class AdapterSpec:
             views.append((a, b))
             at = end
         return views
+
+    def only_b(self, flat: np.ndarray) -> np.ndarray:
+        """B of each layer of a flat adapter, (p,) -> (size_b,): what travels where A is frozen."""
+        return np.concatenate([b.ravel() for _, b in self.factors(flat)])
+
+    def with_b(self, flat: np.ndarray, only_b: np.ndarray) -> np.ndarray:
+        """A flat adapter with another B, (p,) and (size_b,) -> (p,), so that only_b(with_b(x, b)) = b.
+
+        Raises ValueError where the B is not `size_b` long.
+        """
+        if only_b.shape != (self.size_b,):
+            raise ValueError(f"the B of an adapter of this run has {self.size_b} numbers, not {only_b.size}")
+        whole, at = flat.copy(), 0
+        for _, b in self.factors(whole):
+            b[:] = only_b[at : at + b.size].reshape(b.shape)
+            at += b.size
+        return whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +102,7 @@ class Update:
     client: int
     slot: int
     spec: bytes
-    adapter: np.ndarray  # (p,) float32
+    adapter: np.ndarray  # (p,) float32; B alone, (size_b,), where A is frozen
     heads: tuple[Head, ...]  # of the slot; of all the client's slots, in order, where one adapter is shared
     num_examples: int
     choice: int = -1  # the cluster a client picked itself, where the method lets it
@@ -99,7 +121,7 @@ class Broadcast:
 
     round: int
     spec: bytes
-    adapter: np.ndarray  # (p,) float32
+    adapter: np.ndarray  # (p,) float32; where A is frozen, B alone for a slot that was sent A before
     heads: tuple[Head, ...]
 
     def __eq__(self, other: object) -> bool:

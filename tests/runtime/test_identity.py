@@ -41,6 +41,8 @@ METHODS = {
     "fltac": [],
     "fedit": ["method=fedit"],
     "local heads, half the clients": ["exchange.heads=local", "clients.fraction=0.5", "similarity.of=step"],
+    "choices, A frozen, half the clients": ["method=ifca", "exchange.factors=b", "clients.fraction=0.5"],
+    "clusters that stay, half the clients": ["method=fedlease", "clients.fraction=0.5"],
     "a world that changes": [CHANGES, SHARES],
     "a shared adapter in a world that changes": [CHANGES, SHARES, "method=fedit"],
     "starts and gauges of their own": ["adapter.init=per-client", "adapter.gauge=random", "merging.type=product_svd"],

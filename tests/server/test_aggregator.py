@@ -1,5 +1,6 @@
 """The server's step: what may not matter does not, and what it sends is what it should."""
 
+import math
 import pickle
 from dataclasses import replace
 
@@ -364,7 +365,7 @@ def test_what_is_sent_is_rounded_to_the_wire():
     np.testing.assert_allclose(sent.adapter, exact, rtol=2**-8)
 
 
-def test_a_shared_adapter_is_one_payload_a_client_with_a_head_a_slot():
+def test_a_shared_adapter_comes_in_one_payload_with_a_head_a_slot():
     server = Aggregator(setup(exchange=Exchange(adapters="shared"), clustering=SINGLE, told=TASKS))
     alone = trained(server.setup)
     updates = [
@@ -373,7 +374,9 @@ def test_a_shared_adapter_is_one_payload_a_client_with_a_head_a_slot():
     state, step = server.step(server.start(), payloads(updates))
     post = server.post(state)
     assert len(step.updates) == 5
-    assert [post.addresses[key][:3] for key in sorted(TASKS)] == [(client, slot, 0) for client, slot in sorted(TASKS)]
+    assert [post.addresses[key].head for key in sorted(TASKS)] == [slot for _, slot in sorted(TASKS)]
+    assert {post.addresses[key].cluster for key in TASKS} == {0}
+    assert len(post.payloads) == 2  # clients with the same tasks in the same slots are sent the same
     mean = np.mean([update.adapter for update in updates], axis=0, dtype=np.float64)
     for key, task in TASKS.items():
         sent = decode(post.payloads[post.addresses[key].payload])
@@ -442,3 +445,33 @@ def test_what_is_no_update_of_this_run_and_round_is_refused(bad):
 def test_the_server_is_told_no_task_but_openly():
     assert not [task for task in CLASSES if task.encode() in pickle.dumps(setup())]
     assert b"apples" in pickle.dumps(setup(told=TASKS))
+
+
+# -- slots that come, go and change ------------------------------------------------------------------------
+
+
+def test_a_slot_is_served_and_judged_in_its_rounds_with_the_head_of_its_time():
+    """Slot (0, 0) is apples in rounds 1 and 2 and pears from 3 on; (1, 0) comes in round 2; (2, 0) ends after it."""
+    shapes = {task: f"{classes}x{WIDTH}" for task, classes in CLASSES.items()}
+    registry = registered()
+    registry[0, 0] = [Slot(shapes["apples"], spans=((1, 2),)), Slot(shapes["pears"], spans=((3, math.inf),))]
+    registry[1, 0] = [Slot(shapes["pears"], spans=((2, math.inf),))]
+    registry[2, 0] = [Slot(shapes["apples"], spans=((1, 2),))]
+    server = Aggregator(setup(registry=registry))
+    state = server.start()
+    for round in (1, 2, 3):
+        post = server.post(state)
+        assert ((1, 0) in post.addresses) == (round > 1)
+        assert ((2, 0) in post.addresses) == (round < 3)
+        rows = {1: 2, 2: 2, 3: 3}[round]  # apples have two classes, pears three
+        assert decode(post.payloads[post.addresses[0, 0].payload]).heads[0].matrix.shape == (rows, WIDTH)
+        if round == 3:  # those of round 2 are judged by what they would be sent
+            assert decode(post.payloads[post.judged[0, 0].payload]).heads[0].matrix.shape == (2, WIDTH)
+            assert (2, 0) in post.judged
+        sent = [update for key, update in trained(server.setup, round).items() if key in post.addresses]
+        if round == 3:
+            sent[0] = replace(sent[0], heads=(Head(np.zeros((3, WIDTH), np.float32), 1),))
+        state, step = server.step(state, payloads(sent))
+    assert (2, 0) in step.labels  # the server still knows what it was
+    with pytest.raises(WireError, match="slot"):
+        server.step(state, payloads([trained(server.setup, 4)[2, 0]]))

@@ -93,3 +93,17 @@ def test_messages_are_equal_by_content():
     assert update(1, 2) != update(9, 2)
     assert update(1, 2) != update(1, 9)
     assert update(1, 2) != Broadcast(1, b"12345678", np.array([1]), ())
+
+
+@given(specs)
+def test_b_comes_out_as_it_went_in_and_a_stays(spec):
+    flat, b = np.arange(spec.size, dtype=np.float32), -np.arange(spec.size_b, dtype=np.float32)
+    whole = spec.with_b(flat, b)
+    np.testing.assert_array_equal(spec.only_b(whole), b)
+    np.testing.assert_array_equal(spec.with_b(whole, spec.only_b(flat)), flat)
+    np.testing.assert_array_equal(spec.with_b(flat, spec.only_b(flat)), flat)
+
+
+def test_another_length_of_b_is_refused():
+    with pytest.raises(ValueError, match="has 3 numbers, not 4"):
+        SPEC.with_b(np.zeros(8), np.zeros(4))

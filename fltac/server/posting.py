@@ -1,0 +1,105 @@
+"""What the server sends: each slot's adapter and head, encoded once a content."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+
+from fltac.server.choosing import offered
+from fltac.server.state import START, Address, Key, Post, Setup, Slot, State
+from fltac.timeline import holding, latest
+from fltac.wire.codecs import encode
+from fltac.wire.messages import Broadcast, Head
+
+
+def post(setup: Setup, state: State) -> Post:
+    """What each slot would be sent at the start of round `state.round + 1`.
+
+    And what those of the round before would be sent, which are judged by it, where they are not the same.
+    """
+    office = _Office(setup, state)
+    coming, gone = (holding(setup.registry, round) for round in (state.round + 1, state.round))
+    plain = office.addresses(coming)
+    judged = plain if gone == coming else office.addresses(gone)
+    return Post(office.payloads, office.with_menus(plain, coming), judged)
+
+
+def by_client(slots: Mapping[Key, Slot]) -> dict[int, dict[Key, Slot]]:
+    """Each client's slots, in order."""
+    clients: dict[int, dict[Key, Slot]] = {}
+    for key in sorted(slots):
+        clients.setdefault(key[0], {})[key] = slots[key]
+    return clients
+
+
+class _Office:
+    """Makes payloads of one state, equal ones once."""
+
+    def __init__(self, setup: Setup, state: State) -> None:
+        self.setup, self.state = setup, state
+        self.payloads: list[bytes] = []
+        self.places: dict[Hashable, int] = {}
+        self.known = latest(setup.registry, state.round)
+
+    def addresses(self, slots: Mapping[Key, Slot]) -> dict[Key, Address]:
+        """A payload for each content: the adapter of a slot's cluster, with a head of its shape where heads are merged.
+
+        Where one adapter is shared, one a client: the adapter with a head for each of its slots.
+        """
+        local, found = self.setup.exchange.heads == "local", {}
+        if self.setup.exchange.adapters == "shared":
+            for client, own in by_client(slots).items():
+                cluster = self._home((client, 0), next(iter(own.values())))
+                place = self._place((client, 0), cluster, [(slot.task, slot.shape) for slot in own.values()])
+                for position, (key, slot) in enumerate(own.items()):
+                    found[key] = Address(place, position, cluster, f"{cluster}/{slot.task}")
+            return found
+        for key, slot in sorted(slots.items()):
+            cluster = self._home(key, slot)
+            same = f"{cluster}/{slot.shape}" + (f"/{key[0]}" if self._starts_alone(cluster) else "")
+            place = self._place(key, cluster, [] if local else [(slot.shape, slot.shape)])
+            found[key] = Address(place, -1 if local else 0, cluster, same)
+        return found
+
+    def with_menus(self, addresses: Mapping[Key, Address], slots: Mapping[Key, Slot]) -> dict[Key, Address]:
+        """And what each client chooses from, where it does: a payload a cluster, with a head for each of its slots."""
+        menu = offered(self.setup, self.state)
+        if not menu:
+            return dict(addresses)
+        found, local = {}, self.setup.exchange.heads == "local"
+        for own in by_client(slots).values():
+            heads = [] if local else [(slot.shape, slot.shape) for slot in own.values()]
+            places = tuple(self._place(next(iter(own)), cluster, heads) for cluster in menu)
+            found.update({key: addresses[key]._replace(menu=places) for key in own})
+        return found
+
+    def _home(self, key: Key, slot: Slot) -> int:
+        """The slot's cluster; v0 if the server never heard of it, unless the method knows where it belongs anyway."""
+        labels = self.state.labels
+        if key in labels:
+            return labels[key]
+        if self.setup.clustering.type == "single":
+            return min(labels.values(), default=START)
+        if self.setup.clustering.type == "oracle":
+            return next((label for other, label in labels.items() if self.known[other].task == slot.task), START)
+        return START
+
+    def _place(self, key: Key, cluster: int, heads: Sequence[tuple[str, str]]) -> int:
+        """Where the payload is that the slot is sent of a cluster, with heads by name and shape."""
+        whole = not self.setup.frozen or key not in self.state.labels  # a frozen A comes with its first download alone
+        alone = key[0] if self._starts_alone(cluster) else None
+        content = cluster, tuple(heads), whole, alone
+        if content not in self.places:
+            self.places[content] = len(self.payloads)
+            adapter = self.state.clusters[cluster].adapter if alone is None else self.setup.own_starts[alone]
+            sent = adapter if whole else self.setup.spec.only_b(adapter)
+            matrices = tuple(self._head(cluster, name, shape) for name, shape in heads)
+            broadcast = Broadcast(self.state.round + 1, self.setup.spec.fingerprint, sent, matrices)
+            self.payloads.append(encode(broadcast, self.setup.down))
+        return self.places[content]
+
+    def _head(self, cluster: int, name: str, shape: str) -> Head:
+        matrix = self.state.clusters[cluster].heads.get(name)
+        return Head(self.setup.start_heads[shape] if matrix is None else matrix)
+
+    def _starts_alone(self, cluster: int) -> bool:
+        return cluster == START and bool(self.setup.own_starts)
