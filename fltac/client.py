@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +21,9 @@ from fltac.wire.codecs import WireError, decode, encode, measure
 from fltac.wire.messages import Broadcast, Head, Update
 from fltac.world import World
 
-ClientState = Mapping[int, np.ndarray]  # what a client keeps to itself: slot -> head, where heads are local
+PROBE = 32  # examples of a slot on which what was sent is tried
+LEARNED = 0.1  # of the way from a guess to no loss at all: less is nothing to lose
+ClientState = Mapping[str, np.ndarray]  # what a client keeps to itself: `head-SLOT` where heads are local, `gain-SLOT`
 
 
 class Order(NamedTuple):
@@ -107,6 +110,14 @@ class Client:
             starts.append((sent.adapter, heads))
         choice = self._least(group[0], starts) if self.world.chooses else -1
         start, heads = starts[choice]  # -1: there is but one
+        own: dict[str, np.ndarray] = {}
+        afresh = False
+        if experiment.exchange.restart is not None and round > 1:
+            gain, before = self._gain(slot, start, heads[0]), float(state.get(f"gain-{slot}", np.zeros(1))[0])
+            afresh = before > LEARNED and gain < experiment.exchange.restart * before
+            own[f"gain-{slot}"] = np.array([0.0 if afresh else gain])
+        if afresh:
+            start, heads = self.world.start_of(self.number), [self.world.start_head(self.shards[slot].task)]
         works = [self._work(one, round) for one in group]
         seed = int(generator(experiment.seed, "dropout", self.number, slot, round).integers(2**31))
         done = train(self.backbone, start, heads, works, training.learning_rate, seed)
@@ -118,7 +129,9 @@ class Client:
             adapter = regauge(adapter, self.world.spec, generator(experiment.seed, "gauge", self.number, slot, round))
         if experiment.exchange.factors == "b":
             adapter = self.world.spec.only_b(adapter)
-        update = Update(round, self.number, slot, self.world.spec.fingerprint, adapter, tuple(trained), total, choice)
+        update = Update(
+            round, self.number, slot, self.world.spec.fingerprint, adapter, tuple(trained), total, choice, afresh
+        )
         encoded = encode(update, experiment.wire.up)
         counted = offered if first or not self.world.chooses else ()  # a menu is one download for all the slots
         up, down = measure(encoded), [measure(payload) for payload in counted]
@@ -134,7 +147,9 @@ class Client:
             "train_loss": done.loss,
             "seconds_train": time.perf_counter() - began,
         }
-        return encoded, dict(zip(group, done.heads, strict=True)) if local else {}, row
+        if local:
+            own |= {f"head-{one}": head for one, head in zip(group, done.heads, strict=True)}
+        return encoded, own, row
 
     def _opened(self, payload: bytes, round: int) -> Broadcast:
         sent = decode(payload)
@@ -150,6 +165,17 @@ class Client:
         batches = evaluation_batches(examples.lengths[shard.indices], size)
         work = Work(examples, [shard.indices[batch] for batch in batches])
         return int(np.argmin([evaluate(self.backbone, start, heads[0], work).loss for start, heads in starts]))
+
+    def _gain(self, slot: int, start: np.ndarray, head: np.ndarray) -> float:
+        """1 - loss / ln(classes) on a sample of the slot's data: 0 is as good as guessing, 1 is to know all.
+
+        Where much of it is lost from one round to the next, the data are not what they were.
+        """
+        shard = self.shards[slot]
+        task, draw = self.world.tasks[shard.task], generator(self.world.experiment.seed, "probe", self.number, slot)
+        rows = draw.permutation(shard.indices)[:PROBE]  # the same in every round
+        score = evaluate(self.backbone, start, head, Work(task.train, [rows]))
+        return 1 - score.loss / score.num_examples / math.log(max(task.classes, 2))
 
     def _work(self, slot: int, round: int) -> Work:
         experiment, shard = self.world.experiment, self.shards[slot]

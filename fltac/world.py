@@ -101,6 +101,11 @@ class World:
         """v0 (p,) as a client got it with its first download; drawn again here instead of being kept by each."""
         return agreed_start(self.experiment, self.spec)
 
+    def start_of(self, client: int) -> np.ndarray:
+        """v0 (p,) as the client got it, its own where starts are not shared."""
+        own = (client,) if self.experiment.adapter.init == "per-client" else ()
+        return agreed_start(self.experiment, self.spec, *own) if own else self.start
+
     def whole(self, sent: np.ndarray) -> np.ndarray:
         """What was sent as an adapter (p,): where it is B alone, A is v0's."""
         return sent if sent.size == self.spec.size else self.spec.with_b(self.start, sent)
@@ -109,10 +114,10 @@ class World:
         """v0's head for a task: equal for tasks of equal classes, and for all clients."""
         return start_head(self.tasks[task].classes, self.base.width, self.experiment.seed)
 
-    def own_head(self, state: Mapping[int, np.ndarray], slot: int, task: str) -> np.ndarray:
+    def own_head(self, state: Mapping[str, np.ndarray], slot: int, task: str) -> np.ndarray:
         """The head that a client keeps to itself: v0's, until it trained one of the task's classes."""
         start = self.start_head(task)
-        kept = state.get(slot, start)
+        kept = state.get(f"head-{slot}", start)
         return kept if kept.shape == start.shape else start
 
 

@@ -49,6 +49,7 @@ class Alerts(Config):
     merged: bool = True
     lone: bool = True  # a cluster that shrank to one slot
     moved: bool = True  # a slot that went from one living cluster to another
+    restarted: bool = True  # a client found that what it is sent no longer fits its data, and started from v0
 
 
 class Data(Config):
@@ -123,6 +124,10 @@ def cross_checks(experiment: Experiment) -> list[tuple[str, str, object]]:
             wrong.append(("clustering.type", what, experiment.clustering.type))
         if experiment.exchange.heads == "local":
             wrong.append(("exchange.heads", 'a shared adapter goes with heads = "merge" alone', "local"))
+    given = experiment.exchange.adapters == "shared" or experiment.clustering.type == "ifca"
+    if experiment.exchange.restart is not None and given:
+        what = "goes with one adapter a task that the server clusters; set false"
+        wrong.append(("exchange.restart", what, experiment.exchange.restart))
     if experiment.clustering.type == "ifca" and experiment.adapter.init == "per-client":
         what = 'clients that choose (clustering.type = "ifca") start from what they are sent; set "shared"'
         wrong.append(("adapter.init", what, "per-client"))

@@ -15,6 +15,7 @@ class Exchange(Config):
     adapters: Literal["per-task", "shared"] = "per-task"
     factors: Literal["both", "b"] = "both"  # b: A stays v0's and is sent once, so the mean of B is exact
     heads: Literal["merge", "local"] = "merge"
+    restart: Bound = None  # a slot that keeps less than this part of what it had learned by now starts from v0
 
 
 Of = Literal["adapter", "step"]  # what is compared: the change from v0, or the change since what was sent

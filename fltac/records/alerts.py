@@ -54,6 +54,11 @@ def _events(clusters: Rows, rules: Alerts) -> Iterator[dict[str, Any]]:
 
 
 def _moves(clusters: Rows, updates: Rows, rules: Alerts) -> Iterator[dict[str, Any]]:
+    for row in updates:
+        if rules.restarted and row["restarted"]:
+            text = f"client {row['client']}, slot {row['slot']} lost what it had learned and started from v0"
+            look_at = "what the client holds now; where it goes: moved_from in updates"
+            yield _alert("restarted", text, look_at, cluster=row["cluster"], client=row["client"], slot=row["slot"])
     kept = {row["cluster"] for row in clusters if row["event"] in ("kept", "merged") and row["size"]}
     for row in updates:
         if rules.moved and row["moved_from"] in kept and row["cluster"] in kept:

@@ -31,6 +31,7 @@ UPDATES = pa.schema(
         ("bytes_down", pa.int64()),
         ("bytes_down_heads", pa.int64()),
         ("num_examples", pa.int64()),
+        ("restarted", pa.bool_()),  # the client started from v0: what it was sent no longer fitted its data
         ("train_loss", pa.float64()),
         ("seconds_train", pa.float64()),
         ("norm", pa.float64()),  # Euclidean, of the flat adapter

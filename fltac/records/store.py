@@ -18,7 +18,7 @@ from safetensors.numpy import save as save_tensors
 from fltac.errors import InputError, Problem
 from fltac.records.rounds import TABLES, RoundRecord, Rows
 
-States = Mapping[int, Mapping[int, np.ndarray]]  # client -> slot -> what it keeps to itself
+States = Mapping[int, Mapping[str, np.ndarray]]  # client -> name -> what it keeps to itself
 
 
 class Checkpoint(NamedTuple):
@@ -26,7 +26,7 @@ class Checkpoint(NamedTuple):
 
     round: int
     files: dict[str, bytes]
-    states: dict[int, Mapping[int, np.ndarray]]
+    states: dict[int, Mapping[str, np.ndarray]]
 
 
 class RunDirectory:
@@ -74,7 +74,7 @@ class RunDirectory:
         folder = _round_name(record.round)
         clusters = {name: content for name, content in server.items() if name.startswith("cluster-")}
         _write_folder(self.path / "adapters" / folder, clusters)
-        private = {f"{client}/{slot}": matrix for client, kept in states.items() for slot, matrix in kept.items()}
+        private = {f"{client}/{name}": array for client, kept in states.items() for name, array in kept.items()}
         lines = b"".join(map(_json, [*self.lines(), record.line]))
         checkpoint = {"rounds.jsonl": lines, "clients.bin": save_tensors(private), **server}
         _write_folder(self.path / "checkpoint" / folder, checkpoint)
@@ -132,10 +132,10 @@ class RunDirectory:
             return Checkpoint(0, {}, {})
         files = {file.name: file.read_bytes() for file in finished[-1].iterdir()}
         lines = [json.loads(line) for line in files.pop("rounds.jsonl").splitlines()]
-        states: dict[int, dict[int, np.ndarray]] = {}
-        for name, matrix in load_tensors(files.pop("clients.bin")).items():
-            client, slot = map(int, name.split("/"))
-            states.setdefault(client, {})[slot] = matrix
+        states: dict[int, dict[str, np.ndarray]] = {}
+        for place, array in load_tensors(files.pop("clients.bin")).items():
+            client, name = place.split("/")
+            states.setdefault(int(client), {})[name] = array
         self._cut(lines[-1]["round"], lines)
         return Checkpoint(lines[-1]["round"], files, dict(states))
 

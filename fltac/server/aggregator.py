@@ -53,7 +53,7 @@ class Aggregator:
             known = {**state.adapters, **{update.key: update.adapter for update in updates}}
             since = {**state.since, **self._sent(state, updates)}
             began = time.perf_counter()
-            sight = self._sight(state, known, since, {update.key: update.choice for update in updates})
+            sight = self._sight(state, known, since, updates)
             clustered = time.perf_counter()
             clusters, errors = self._merged(state, updates, sight)
             merged = time.perf_counter()
@@ -117,7 +117,7 @@ class Aggregator:
         state: State,
         known: Mapping[Key, np.ndarray],
         since: Mapping[Key, np.ndarray],
-        choices: Mapping[Key, int],
+        updates: Sequence[Update],
     ) -> Sight:
         setup, keys = self.setup, sorted(known)
         similarity, config = setup.similarity, setup.clustering
@@ -128,6 +128,7 @@ class Aggregator:
         truths = [told[key].task for key in keys] if config.type == "oracle" else []
         last = [state.labels.get(key) for key in keys]
         draw = generator(setup.seed, "clustering", state.round + 1)
+        choices = {update.key: update.choice for update in updates}
         hints = Hints(draw, truths, setup.number_of_tasks, last, [choices.get(key, -1) for key in keys])
         found = CLUSTERERS[config.type](points, config, hints)
         labels = found.labels
@@ -140,7 +141,9 @@ class Aggregator:
         else:
             ids, events, next_id = identify(ids, state.labels, next_id)
         patience = config.patience if isinstance(config, Settling) else 1
-        ids, stays = hold(ids, state.labels, state.stays, patience)
+        afresh = {update.key for update in updates if update.afresh}  # where they were before says nothing
+        stays = {key: stay for key, stay in state.stays.items() if key not in afresh}
+        ids, stays = hold(ids, state.labels, stays, patience)
         return Sight(keys, points, found, ids, events, next_id, stays)
 
     def _merged(

@@ -51,6 +51,7 @@ def update_rows(
                 "cluster": now,
                 "moved_from": None if before == now else before,
                 "membership": None if firmness is None else float(firmness[at]),
+                "restarted": update.afresh,
                 "is_noise": bool(sight.found.labels[at] < 0),
                 "norm": float(np.linalg.norm(update.adapter)),
                 "x": float(xy[at, 0]),

@@ -39,6 +39,7 @@ class _Office:
         self.payloads: list[bytes] = []
         self.places: dict[Hashable, int] = {}
         self.known = latest(setup.registry, state.round)
+        self.by_task = {self.known[key].task: label for key, label in sorted(state.labels.items(), reverse=True)}
 
     def addresses(self, slots: Mapping[Key, Slot]) -> dict[Key, Address]:
         """A payload for each content: the adapter of a slot's cluster, with a head of its shape where heads are merged.
@@ -73,15 +74,16 @@ class _Office:
         return found
 
     def _home(self, key: Key, slot: Slot) -> int:
-        """The slot's cluster; v0 if the server never heard of it, unless the method knows where it belongs anyway."""
+        """The slot's cluster; v0 if the server never heard of it, unless the method knows where it belongs anyway.
+
+        Nor has it heard of a slot that asks for a head of another shape: what it holds is new.
+        """
         labels = self.state.labels
-        if key in labels:
-            return labels[key]
-        if self.setup.clustering.type == "single":
-            return min(labels.values(), default=START)
         if self.setup.clustering.type == "oracle":
-            return next((label for other, label in labels.items() if self.known[other].task == slot.task), START)
-        return START
+            return self.by_task.get(slot.task, START)
+        if self.setup.clustering.type == "single":
+            return labels.get(key, min(labels.values(), default=START))
+        return labels[key] if key in labels and self.known[key].shape == slot.shape else START
 
     def _place(self, key: Key, cluster: int, heads: Sequence[tuple[str, str]]) -> int:
         """Where the payload is that the slot is sent of a cluster, with heads by name and shape."""

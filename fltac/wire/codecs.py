@@ -19,7 +19,7 @@ from fltac.wire.messages import Broadcast, Head, Update
 HEADER = struct.Struct("<4sBBHIIIi8sQQ")
 SHAPE = struct.Struct("<III")  # classes, columns, num_examples of a head
 MAGIC = b"FLT1"
-UP, DOWN = 1, 2
+UP, DOWN, UP_AFRESH = 1, 2, 3
 DTYPES: dict[str, np.dtype] = {
     "float32": np.dtype("<f4"),
     "float16": np.dtype("<f2"),
@@ -42,13 +42,12 @@ class WireError(ValueError):
 
 def encode(message: Update | Broadcast, dtype: str) -> bytes:
     """The message as bytes, numbers rounded to `dtype`. Raises WireError where a number does not fit it."""
-    up = isinstance(message, Update)
     client, slot, choice, examples = (
         (message.client, message.slot, message.choice, message.num_examples)
         if isinstance(message, Update)
         else (0, 0, -1, 0)
     )
-    kind = UP if up else DOWN
+    kind = (UP_AFRESH if message.afresh else UP) if isinstance(message, Update) else DOWN
     head = (MAGIC, kind, _CODES[dtype], len(message.heads), message.round, client, slot, choice)
     parts = [HEADER.pack(*head, message.spec, examples, message.adapter.size)]
     parts += [SHAPE.pack(*h.matrix.shape, h.num_examples) for h in message.heads]
@@ -80,8 +79,8 @@ def decode(payload: bytes) -> Update | Broadcast:
         at += dtype.itemsize * count
     adapter, *matrices = arrays
     heads = tuple(Head(m.reshape(c, w), n) for m, (c, w, n) in zip(matrices, shapes, strict=True))
-    if kind == UP:
-        return Update(round, client, slot, spec, adapter, heads, examples, choice)
+    if kind != DOWN:
+        return Update(round, client, slot, spec, adapter, heads, examples, choice, kind == UP_AFRESH)
     return Broadcast(round, spec, adapter, heads)
 
 
@@ -105,7 +104,7 @@ def _read_header(payload: bytes) -> tuple[int, str, list[tuple[int, int, int]], 
     if len(payload) < HEADER.size:
         raise WireError(f"a payload of {len(payload)} bytes is shorter than a header ({HEADER.size})")
     magic, kind, code, heads, *fields = HEADER.unpack_from(payload)
-    if magic != MAGIC or kind not in (UP, DOWN) or code not in _NAMES:
+    if magic != MAGIC or kind not in (UP, DOWN, UP_AFRESH) or code not in _NAMES:
         raise WireError("bytes that are no fltac message")
     if len(payload) < HEADER.size + SHAPE.size * heads:
         raise WireError(f"a payload of {len(payload)} bytes is too short for the shapes of {heads} heads")

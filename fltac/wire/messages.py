@@ -106,6 +106,7 @@ class Update:
     heads: tuple[Head, ...]  # of the slot; of all the client's slots, in order, where one adapter is shared
     num_examples: int
     choice: int = -1  # the cluster a client picked itself, where the method lets it
+    afresh: bool = False  # from v0 and not from what was sent
 
     @property
     def key(self) -> tuple[int, int]:

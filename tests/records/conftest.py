@@ -23,6 +23,7 @@ def _found(client, slot, cluster):
             "client": client,
             "slot": slot,
             "cluster": cluster,
+            "restarted": False,
             "is_noise": False,
             "membership": None,
             "moved_from": None,

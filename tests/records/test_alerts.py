@@ -7,7 +7,7 @@ from fltac.records.alerts import alerts
 
 QUIET = {"round": 4, "noise": 1, "conflicts": 0, "churn": 0.1}
 KEPT = [{"cluster": c, "event": "kept", "size": 5, "left": 0} for c in (0, 1)]
-STAYED = [{"client": 3, "slot": 1, "cluster": 0, "moved_from": None}]
+STAYED = [{"client": 3, "slot": 1, "cluster": 0, "moved_from": None, "restarted": False}]
 
 
 def told(line=QUIET, clusters=KEPT, updates=STAYED, **rules) -> list[tuple]:
@@ -29,6 +29,7 @@ CASES = {
     "merged": ({"clusters": event("merged", 9)}, ("merged", 7, None, None, 9, None)),
     "lone": ({"clusters": event("kept", 1, 2)}, ("lone", 7, None, None, 1, None)),
     "moved": ({"updates": [STAYED[0] | {"moved_from": 1}]}, ("moved", 0, 3, 1, None, None)),
+    "restarted": ({"updates": [STAYED[0] | {"restarted": True}]}, ("restarted", 0, 3, 1, None, None)),
 }
 
 

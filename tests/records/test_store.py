@@ -12,7 +12,7 @@ from fltac.records.rounds import TABLES
 from fltac.records.store import RunDirectory
 
 ROUND_2 = {"server.safetensors": b"state 2", "cluster-0.safetensors": b"zero", "cluster-7.safetensors": b"seven"}
-STATES = {3: {0: np.array([[1.5, 2]], np.float32)}, 10: {1: np.zeros((2, 1), np.float32)}}
+STATES = {3: {"head-0": np.array([[1.5, 2]], np.float32)}, 10: {"head-1": np.zeros((2, 1), np.float32)}}
 FOLDERS = [f"{name}.parquet" for name in TABLES]
 
 
@@ -62,8 +62,8 @@ def test_a_checkpoint_is_the_last_round_with_all_private_states(run):
     before = contents(run)
     done, files, states = run.checkpoint()
     assert (done, files) == (2, ROUND_2)
-    assert {client: list(kept) for client, kept in states.items()} == {3: [0], 10: [1]}
-    np.testing.assert_array_equal(states[3][0], STATES[3][0])
+    assert {client: list(kept) for client, kept in states.items()} == {3: ["head-0"], 10: ["head-1"]}
+    np.testing.assert_array_equal(states[3]["head-0"], STATES[3]["head-0"])
     assert contents(run) == before  # nothing to cut, nothing to restore
 
 

@@ -84,6 +84,7 @@ def update(round: int, client: int, slot: int, task: str | None) -> dict:
         "y": float(client),
         "norm": 1.0,
         "cluster": slot,
+        "restarted": False,
         "is_noise": client == 1,
         "membership": None,
         "moved_from": None,

@@ -22,9 +22,8 @@ def messages(largest: float) -> st.SearchStrategy[Update | Broadcast]:
     matrix = arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 5)), elements=number)
     heads = st.lists(st.builds(Head, matrix, UINT32), max_size=3).map(tuple)
     spec = st.binary(min_size=8, max_size=8)
-    updates = st.builds(
-        Update, UINT32, UINT32, UINT32, spec, vector, heads, st.integers(0, 2**64 - 1), st.integers(-1, 2**31 - 1)
-    )
+    examples, choice = st.integers(0, 2**64 - 1), st.integers(-1, 2**31 - 1)
+    updates = st.builds(Update, UINT32, UINT32, UINT32, spec, vector, heads, examples, choice, st.booleans())
     return updates | st.builds(Broadcast, UINT32, spec, vector, heads)
 
 
@@ -84,7 +83,7 @@ def test_a_truncated_payload_is_refused(message, data):
 
 @pytest.mark.parametrize(
     ("at", "byte"),
-    [(0, b"X"), (4, b"\x00"), (4, b"\x03"), (5, b"\x03"), (5, b"\xff")],
+    [(0, b"X"), (4, b"\x00"), (4, b"\x04"), (5, b"\x03"), (5, b"\xff")],
     ids=["magic", *2 * ["kind"], *2 * ["dtype"]],
 )
 def test_another_header_is_refused(at, byte):
