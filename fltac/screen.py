@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +94,8 @@ def result(summary: Summary) -> None:
         bars = (summary.majority[task], summary.untuned[task], summary.accuracy[task])
         table.add_row(task, *(f"{value:.3f}" for value in bars))
     table.add_section()
-    table.add_row("mean", _mean(summary.majority), _mean(summary.untuned), f"{summary.accuracy_mean:.3f}")
+    means = [_mean([bar[task] for task in summary.accuracy]) for bar in (summary.majority, summary.untuned)]
+    table.add_row("mean", *means, f"{summary.accuracy_mean:.3f}")  # of the tasks that are still there
     console.print(table)
     say(
         f"clusters {summary.clusters} (noise {summary.noise}, conflicts {summary.conflicts})"
@@ -110,8 +111,8 @@ def result(summary: Summary) -> None:
     )
 
 
-def _mean(values: Mapping[str, float]) -> str:
-    return f"{sum(values.values()) / len(values):.3f}"
+def _mean(values: Sequence[float]) -> str:
+    return f"{sum(values) / len(values):.3f}"
 
 
 def checked(plan: Plan, origins: Mapping[str, str], guess: Estimate) -> None:

@@ -77,6 +77,8 @@ def _accuracy_of_tasks(run: Run) -> go.Figure:
         figure.add_trace(_line(table.index, table[task], task, {"color": colour(number), "width": 2}))
         if task in run.summary.majority:
             _reference(figure, run.summary.majority[task], colour(number))
+    for round, _ in run.changes:
+        figure.add_vline(x=round, line={"color": GREY, "width": 1, "dash": "dot"}, layer="below")
     return figure.update_layout(showlegend=True).update_xaxes(title_text="round").update_yaxes(title_text="accuracy")
 
 

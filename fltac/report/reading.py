@@ -40,6 +40,12 @@ class Run:
         return [task["name"] for task in self.experiment["tasks"]]
 
     @property
+    def changes(self) -> list[tuple[int, str]]:
+        """What changed in the world: round and words, in order."""
+        told = [(one["round"], _words(one)) for one in self.experiment.get("changes", [])]
+        return sorted(told, key=lambda one: one[0])
+
+    @property
     def true_clusters(self) -> int:
         """How many clusters a perfect clustering has."""
         return len({task["truth"] or task["name"] for task in self.experiment["tasks"]})
@@ -85,7 +91,7 @@ def results(runs: Sequence[Run]) -> pd.DataFrame:
             "accuracy": pd.Series(run.summary.accuracy, dtype=float),
         }
         table = pd.DataFrame(columns).reindex(run.tasks)
-        table.loc[MEAN] = table.mean()
+        table.loc[MEAN] = table[table["accuracy"].notna()].mean()  # of the tasks that are still there
         table["difference"] = table["accuracy"] - table["majority"]
         rows += [{"task": task, "run": run.label, **row} for task, row in table.to_dict("index").items()]
     return pd.DataFrame(rows)
@@ -100,6 +106,14 @@ def differences(runs: Sequence[Run]) -> pd.DataFrame:
 def all_tasks(runs: Sequence[Run]) -> list[str]:
     """The tasks of all runs, each once, in the order of the experiment files."""
     return list(dict.fromkeys(task for run in runs for task in run.tasks))
+
+
+def _words(change: Mapping[str, Any]) -> str:
+    what, verb = change["type"].split("-")
+    if verb == "drifts":
+        who = "a client" if change["client"] is None else f"client {change['client']}"
+        return f"{who}'s {change['task']} data become {change['becomes']} data"
+    return f"{what} {change[what]} {verb}"
 
 
 def _problem(path: Path) -> Problem | None:

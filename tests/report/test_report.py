@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from fltac.records.rounds import RoundRecord
 from fltac.records.store import RunDirectory
 from fltac.records.summary import summarise
 from fltac.report.page import duration, human_bytes, share, signed, write_report
-from fltac.report.reading import read_runs
+from fltac.report.reading import read_runs, results
 
 TASKS = ("news", "tweets")
 
@@ -261,3 +261,27 @@ def test_alerts_are_told_with_their_round_and_run(tmp_path):
     assert ["2", "born", "cluster 5 is &lt;new&gt;", "it"] in rows(own_text(write_report(folders[:1])))
     both = own_text(write_report(folders, tmp_path / "both.html"))
     assert ["loud", "2", "born", "cluster 5 is &lt;new&gt;", "it"] in rows(both)
+
+
+def test_a_world_that_changed_is_told_and_the_mean_is_of_the_tasks_that_are_left(tmp_path):
+    path = write_run(tmp_path / "changed")
+    file = path / "experiment.json"
+    changes = [
+        {"type": "task-ends", "round": 2, "task": "tweets"},
+        {"type": "client-drifts", "round": 2, "task": "news", "becomes": "tweets", "client": None, "share": None},
+        {"type": "client-leaves", "round": 1, "client": 1},
+    ]
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"changes": changes}))
+    (run,) = read_runs([path])
+    summary = replace(run.summary, accuracy={"news": 0.7}, majority={"news": 0.5, "tweets": 0.9})
+    table = results([replace(run, summary=summary)]).set_index("task")
+    assert table.loc["mean of tasks", "difference"] == pytest.approx(0.2)
+    page = own_text(write_report([path]))
+    assert (
+        "from round 1 on client 1 leaves; from round 2 on task tweets ends; from round 2 on a client&#39;s news" in page
+    )
+    assert [shape["x0"] for shape in figures(page)[0]["layout"]["shapes"] if shape["line"]["dash"] == "dot"] == [
+        1,
+        2,
+        2,
+    ]
