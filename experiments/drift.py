@@ -1,0 +1,97 @@
+"""Is a change of the world seen, and none where there is none? The table of docs/clustering.md, one resumable command.
+
+    python experiments/drift.py --data FOLDER --out FOLDER [--seeds 10] [--workers 2]
+
+Each seed runs drift.toml twice, with its changes and without; what is finished is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import fltac
+from fltac.config import ClientDrifts, TaskBegins
+from fltac.records.store import RunDirectory
+
+HERE = Path(__file__).parent
+FIRST_SEED = 30  # 20 and 21 were looked at while the method was made
+CASES = {"changed": [], "unchanged": ["changes=[]"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="folder with text/sst2/train.parquet and so on")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the runs")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--workers", type=int, default=2, help="runs at a time, one core each")
+    options = parser.parse_args()
+    seeds = range(FIRST_SEED, FIRST_SEED + options.seeds)
+    jobs = [(case, seed, options.out, options.data) for seed, case in itertools.product(seeds, CASES)]
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with ProcessPoolExecutor(options.workers) as pool:
+        rows = dict(zip([job[:2] for job in jobs], pool.map(one, *zip(*jobs, strict=True)), strict=True))
+    print("| seed | own cluster of the new task | client moved | alerts | alerts without change | ARI, last round |")
+    print("|---|---|---|---|---|---|")
+    for seed in seeds:
+        seen, calm = rows["changed", seed], rows["unchanged", seed]
+        print(
+            f"| {seed} | {seen['born']} | {seen['moved']} | {seen['alerts']} | {calm['alerts']} | {seen['ari']:.2f} |"
+        )
+
+
+def one(case: str, seed: int, out: Path, data: str) -> dict[str, Any]:
+    """What a run of one seed saw, from its folder where it is finished."""
+    folder = out / case / f"seed-{seed}"
+    if RunDirectory(folder).summary() is None:
+        if folder.exists():
+            fltac.resume(folder, runtime="local")
+        else:
+            overrides = [f"seed={seed}", f"data.root={data}", *CASES[case]]
+            fltac.run(fltac.load(HERE / "drift.toml", overrides), out=folder, runtime="local")
+    run = RunDirectory(folder)
+    changes = fltac.load(run.experiment_file).changes
+    rows, lines = run.table("updates").to_pylist(), run.lines()
+    told = [f"{alert['rule']} in {line['round']}" for line in lines for alert in line["alerts"]]
+    return {
+        "born": found(rows, next((one.task for one in changes if isinstance(one, TaskBegins)), None)),
+        "moved": moved(rows, next((one.becomes for one in changes if isinstance(one, ClientDrifts)), None)),
+        "alerts": ", ".join(told) or "none",
+        "ari": lines[-1]["ari"],
+    }
+
+
+def found(rows: Sequence[dict[str, Any]], task: str | None) -> int | None:
+    """The first round in which all updates of the task are one cluster that holds nothing else."""
+    for round, each in by_round(rows):
+        clusters = {row["cluster"] for row in each if row["task"] == task}
+        if len(clusters) == 1 and all(row["task"] == task for row in each if row["cluster"] in clusters):
+            return round
+    return None
+
+
+def moved(rows: Sequence[dict[str, Any]], becomes: str | None) -> int | None:
+    """The first round in which the slot that changed its task is in the cluster of most updates of the new one."""
+    before = {(row["client"], row["slot"]): row["task"] for row in reversed(rows)}
+    for round, each in by_round(rows):
+        home = Counter(row["cluster"] for row in each if row["task"] == becomes).most_common(1)
+        for row in each:
+            drifted = row["task"] == becomes != before[row["client"], row["slot"]]
+            if drifted and row["cluster"] == home[0][0]:
+                return round
+    return None
+
+
+def by_round(rows: Sequence[dict[str, Any]]) -> list[tuple[int, list[dict[str, Any]]]]:
+    """The updates of each round, in order."""
+    return [(key, list(each)) for key, each in itertools.groupby(rows, key=lambda row: row["round"])]
+
+
+if __name__ == "__main__":
+    main()
