@@ -1,6 +1,6 @@
 """Is a change of the world seen, and none where there is none? The table of docs/clustering.md, one resumable command.
 
-    python experiments/drift.py --data FOLDER --out FOLDER [--seeds 10] [--workers 2]
+    python -m experiments.drift --data FOLDER --out FOLDER [--seeds 10] [--workers 2]
 
 Each seed runs drift.toml twice, with its changes and without; what is finished is not run again.
 """
@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import fltac
+from experiments.cases import finished
 from fltac.config import ClientDrifts, TaskBegins
-from fltac.records.store import RunDirectory
 
 HERE = Path(__file__).parent
 FIRST_SEED = 30  # 20 and 21 were looked at while the method was made
@@ -48,14 +48,8 @@ def main() -> None:
 
 def one(case: str, seed: int, out: Path, data: str) -> dict[str, Any]:
     """What a run of one seed saw, from its folder where it is finished."""
-    folder = out / case / f"seed-{seed}"
-    if RunDirectory(folder).summary() is None:
-        if folder.exists():
-            fltac.resume(folder, runtime="local")
-        else:
-            overrides = [f"seed={seed}", f"data.root={data}", *CASES[case]]
-            fltac.run(fltac.load(HERE / "drift.toml", overrides), out=folder, runtime="local")
-    run = RunDirectory(folder)
+    overrides = [f"seed={seed}", f"data.root={data}", *CASES[case]]
+    run = finished(HERE / "drift.toml", out / case / f"seed-{seed}", overrides)
     changes = fltac.load(run.experiment_file).changes
     rows, lines = run.table("updates").to_pylist(), run.lines()
     told = [f"{alert['rule']} in {line['round']}" for line in lines for alert in line["alerts"]]

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import fltac
 from experiments import clustering as command
+from experiments.cases import interval
 from tests.tiny import write_tiny
 
 
@@ -47,6 +47,6 @@ def test_a_score_sees_what_is_there(kept):
 
 
 def test_an_interval_by_hand():
-    assert command.interval(pd.Series([0.5])) == "0.50"
-    assert command.interval(pd.Series([0.4, 0.6])) == "0.50 (-0.77, 1.00)"  # 12.71 * 0.1 to either side, cut at 1
-    assert command.interval(pd.Series([0.5, 0.5, 0.5])) == "0.50 (0.50, 0.50)"
+    assert interval([0.5]) == "0.50"
+    assert interval([0.4, 0.6], most=1) == "0.50 (-0.77, 1.00)"  # 12.71 * 0.1 to either side, cut at 1
+    assert interval([0.5, 0.5, 0.5]) == "0.50 (0.50, 0.50)"
