@@ -135,6 +135,10 @@ def checked(plan: Plan, origins: Mapping[str, str], guess: Estimate) -> None:
         counts = (len(task.classes), len(task.train), len(task.validation), len(task.test))
         table.add_row(task.name, *map(str, counts), f"{task.majority:.3f}", str(holders))
     console.print(table)
+    for (client, slot), held in plan.shards.items():
+        if len(held) > 1:
+            turns = ", ".join(f"{shard.task} from round {shard.spans[0][0]}" for shard in held)
+            say(f"client {client}, slot {slot} drifts: {turns}")
     one, rounds = experiment.resources.client, experiment.rounds
     say(f"adapter: {plan.spec.size:,} numbers on {len(plan.spec.layers)} layers; base: {plan.base_size:,} parameters")
     first = f", {size(guess.bytes_first)} once" if guess.bytes_first else ""
