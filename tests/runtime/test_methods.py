@@ -93,17 +93,17 @@ def test_a_client_of_ifca_chooses_and_trains_what_has_the_least_loss_on_its_data
     chosen = set()
     for round in (1, 2):
         post = server.post(state)
-        *sent, ledger = host.train(round, orders(world, range(4), post, {}), dict(enumerate(post.payloads)))
+        *sent, ledger = host.train(round, orders(world, round, range(4), post, {}), dict(enumerate(post.payloads)))
         updates = [decode(payload) for each in sent for payload in each]
         assert all(row["train_loss"] > 0 for row in ledger.rows)
         for update in updates:
-            shard = world.shards[update.key]
+            (shard,) = world.shards[update.key]
             examples = world.tasks[shard.task].train
             batches = [shard.indices[rows] for rows in evaluation_batches(examples.lengths[shard.indices], 5)]
             losses = []
             for number in range(4):
                 cluster = state.clusters[number]
-                head = cluster.heads.get(server.setup.registry[update.key], world.start_head(shard.task))
+                head = cluster.heads.get(server.setup.registry[update.key][0].shape, world.start_head(shard.task))
                 losses.append(evaluate(host.backbone, cluster.adapter, head, Work(examples, batches)).loss)
             assert losses[update.choice] == pytest.approx(min(losses), rel=1e-5)
             chosen.add(update.choice)
