@@ -33,6 +33,6 @@ def federate(world: World, runtime: Runtime, run: RunDirectory, tell: Callable[[
             asked = questions(world, 0, untuned, {})
             run.write_bars(bars(world, answers(asked, runtime.evaluate([q.job for q in asked], untuned))))
         rules = world.experiment.alerts
-        record = round_record(round, ledger.rows, step._asdict(), scored, world.truths(round), clock, rules)
+        record = round_record(round, ledger.rows, step._asdict(), scored, world.truths(step.heard), clock, rules)
         run.finish_round(record, runtime.snapshot(), states)
         tell(record)

@@ -211,6 +211,7 @@ def _problem(error: dict[str, Any], tree: Tree) -> Problem:
     elif kind == "value_error":
         what, got = str(error["ctx"]["error"]), got
     else:
+        what = what.replace("Input should be a valid tuple", "must be an array, [..] or [[..]]")
         what = what.replace("Input should be", "must be").replace("Tuple should have", "must have")
     return Problem(key, what, got)
 

@@ -51,6 +51,13 @@ def holding(things: Mapping[Key, Sequence[T]], round: int) -> dict[Key, T]:
     return {key: thing for key, each in things.items() for thing in each if there(thing, round)}
 
 
-def latest(things: Mapping[Key, Sequence[T]], round: int) -> dict[Key, T]:
-    """Key -> the last of its things that has been there by the round; none for a key that is still to come."""
-    return {key: thing for key, each in things.items() for thing in each if thing.spans[0][0] <= round}
+def during(things: Sequence[T], round: int) -> T | None:
+    """The one that is there in the round."""
+    return next((thing for thing in things if there(thing, round)), None)
+
+
+def joined(one: Spans, other: Spans) -> Spans:
+    """Both, one after the other; a gap of no round is none."""
+    if one and other and one[-1][1] + 1 == other[0][0]:
+        return (*one[:-1], (one[-1][0], other[0][1]), *other[1:])
+    return (*one, *other)

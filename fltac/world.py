@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,7 +19,7 @@ from fltac.model.backbone import Base, load_base, locate, skeleton
 from fltac.model.kinds import KINDS, Encoded
 from fltac.seeds import generator
 from fltac.server.state import Setup, Slot, shape_name
-from fltac.timeline import holding, latest
+from fltac.timeline import Spans, during, holding, joined
 from fltac.wire.codecs import rounded
 from fltac.wire.messages import AdapterSpec
 
@@ -91,10 +91,11 @@ class World:
         drawn = generator(self.experiment.seed, "draw", round).permutation(holders)[:count]
         return sorted(map(int, drawn))
 
-    def truths(self, round: int) -> dict[Key, str]:
-        """Slot of the wire -> true task, for scoring alone; empty where a shared adapter has no one task."""
+    def truths(self, heard: Mapping[Key, int]) -> dict[Key, str]:
+        """Slot -> the true task it held when it last sent, for scoring alone; empty where adapters are shared."""
         truths = self.experiment.truths()
-        return {} if self.shared else {key: truths[shard.task] for key, shard in latest(self.shards, round).items()}
+        shards = {} if self.shared else {key: during(self.shards[key], round) for key, round in heard.items()}
+        return {key: truths[shard.task] for key, shard in shards.items() if shard is not None}
 
     @cached_property
     def start(self) -> np.ndarray:
@@ -132,7 +133,7 @@ def plan(experiment: Experiment) -> Plan:
     try:
         tasks = load_tasks(experiment)
         shards = partition(tasks, experiment.clients, experiment.seed, experiment.changes)
-        problems += _idle(shards, experiment.rounds)
+        problems += _idle(tasks, shards, experiment.rounds)
     except InputError as error:
         problems += error.problems
     try:
@@ -151,10 +152,25 @@ def plan(experiment: Experiment) -> Plan:
     )
 
 
-def _idle(shards: Shards, rounds: int) -> list[Problem]:
-    """Rounds in which nobody has anything to do."""
+def _slots(each: Iterable[tuple[str, str, Spans]]) -> list[Slot]:
+    """What the server is told of a slot: a drift that changes neither head nor what it is told is none to it."""
+    slots: list[Slot] = []
+    for shape, task, spans in each:
+        if slots and slots[-1][:2] == (shape, task):
+            slots[-1] = Slot(shape, task, joined(slots[-1].spans, spans))
+        else:
+            slots.append(Slot(shape, task, spans))
+    return slots
+
+
+def _idle(tasks: Sequence[TaskData], shards: Shards, rounds: int) -> list[Problem]:
+    """Rounds in which nobody has anything to do, and tasks that nobody ever has but by a drift."""
     idle = [round for round in range(1, rounds + 1) if not holding(shards, round)]
-    return [Problem("changes", "leave no client with data in these rounds; keep one", idle)] if idle else []
+    held = {shard.task for shard in holding(shards, 0).values() if shard.spans[0][0] <= rounds}
+    lost = [task.name for task in tasks if task.name not in held]
+    problems = [Problem("changes", "leave no client with data in these rounds; keep one", idle)] if idle else []
+    what = "leave these tasks to nobody but by a drift; let a client that holds them be there in a round"
+    return problems + ([Problem("changes", what, lost)] if lost else [])
 
 
 def build(plan: Plan) -> World:
@@ -192,7 +208,7 @@ def server_setup(plan: Plan) -> Setup:
         start=agreed_start(experiment, plan.spec),
         start_heads={shapes[t]: start_head(n, plan.width, experiment.seed) for t, n in plan.classes.items()},
         registry={
-            key: [Slot(shapes[shard.task], told.get(shard.task, ""), shard.spans) for shard in shards]
+            key: _slots((shapes[shard.task], told.get(shard.task, ""), shard.spans) for shard in shards)
             for key, shards in plan.shards.items()
         },
         exchange=experiment.exchange,

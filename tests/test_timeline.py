@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fltac.timeline import ALWAYS, Spans, holding, latest, overlap, spans, there
+from fltac.timeline import ALWAYS, Spans, during, holding, joined, overlap, spans, there
 
 
 class Thing(NamedTuple):
@@ -52,9 +52,14 @@ def test_an_overlap_is_where_both_are(one, first, other, second, round):
     assert there(Thing("", overlap(a, b)), round) == both
 
 
-def test_what_holds_and_what_held_last():
+def test_what_holds_in_a_round():
     things = {"x": [Thing("a", ((1, 2),)), Thing("b", ((4, math.inf),))], "y": [Thing("c", ((3, 3),))]}
     names = [{key: thing.name for key, thing in holding(things, round).items()} for round in range(6)]
     assert names == [{"x": "a", "y": "c"}, {"x": "a"}, {"x": "a"}, {"y": "c"}, {"x": "b"}, {"x": "b"}]
-    last = [{key: thing.name for key, thing in latest(things, round).items()} for round in range(1, 6)]
-    assert last == [{"x": "a"}, {"x": "a"}, {"x": "a", "y": "c"}, {"x": "b", "y": "c"}, {"x": "b", "y": "c"}]
+    assert [thing and thing.name for thing in (during(things["x"], round) for round in (2, 3, 4))] == ["a", None, "b"]
+
+
+def test_what_follows_without_a_gap_is_one():
+    assert joined(((1, 2),), ((3, math.inf),)) == ((1, math.inf),)
+    assert joined(((1, 2),), ((4, 5), (7, 8))) == ((1, 2), (4, 5), (7, 8))
+    assert joined((), ALWAYS) == joined(ALWAYS, ()) == ALWAYS

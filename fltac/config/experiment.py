@@ -126,7 +126,9 @@ def cross_checks(experiment: Experiment) -> list[tuple[str, str, object]]:
             wrong.append(("exchange.heads", 'a shared adapter goes with heads = "merge" alone', "local"))
     given = experiment.exchange.adapters == "shared" or experiment.clustering.type == "ifca"
     if experiment.exchange.restart is not None and given:
-        what = "goes with one adapter a task that the server clusters; set false"
+        what = (
+            "goes with one adapter a task that the server clusters; set exchange.restart=false (the preset may set it)"
+        )
         wrong.append(("exchange.restart", what, experiment.exchange.restart))
     if experiment.clustering.type == "ifca" and experiment.adapter.init == "per-client":
         what = 'clients that choose (clustering.type = "ifca") start from what they are sent; set "shared"'

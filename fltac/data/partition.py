@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fltac.config import Change, ClientDrifts, Clients, Dirichlet, LabelDirichlet, Table
-from fltac.data.shards import Key, Shard, Shards, timed
+from fltac.config import Change, Clients, Dirichlet, LabelDirichlet, Table
+from fltac.data.shards import Key, Shard, Shards, drifts, timed
 from fltac.data.tasks import TaskData
 from fltac.errors import InputError, Problem
 from fltac.seeds import generator
@@ -28,10 +28,15 @@ def partition(tasks: Sequence[TaskData], clients: Clients, seed: int, changes: S
     for task in tasks:
         draw = generator(seed, "partition", task.name)
         rest = order = draw.permutation(len(task.train))
-        for index, change in enumerate(changes):
-            if isinstance(change, ClientDrifts) and change.becomes == task.name:
-                count = round((change.share or 1 / clients.count) * len(order))
+        for index, drift in drifts(changes):
+            if drift.becomes == task.name:
+                count = round((drift.share or 1 / clients.count) * len(order))
                 aside[index], rest = np.sort(rest[:count]), rest[count:]
+                if not len(rest):
+                    what = f"leaves nothing of task {task.name!r} to those who hold it; lower it"
+                    problems.append(Problem(f"changes.{index}.share", what, drift.share))
+        if not len(rest):
+            continue
         owners = _owners(task, clients, rest, draw)
         if (owners < 0).all():
             rule = clients.partition

@@ -42,31 +42,39 @@ def timed(
         for key, shard in held.items()
     }
     problems = []
-    for index, drift in sorted(enumerate(changes), key=lambda one: one[1].round):
-        if not isinstance(drift, ClientDrifts):
-            continue
+    for index, drift in drifts(changes):
         if len(aside[index]) < least:
             what = f"is {len(aside[index])} examples of {drift.becomes!r}, under min_examples ({least}); raise it"
             problems.append(Problem(f"changes.{index}.share", what, drift.share))
             continue
         able = [key for key in slots if _able(slots, key, drift)]
         if not able:
-            who = "no client" if drift.client is None else f"client {drift.client}"
+            can = sorted(key[0] for key in slots if _able(slots, key, drift.model_copy(update={"client": None})))
             what = (
-                f"{who} holds {drift.task!r} in rounds {drift.round - 1} and {drift.round}"
-                f" and {drift.becomes!r} in none; name other tasks or another client"
+                f"must be a client that holds {drift.task!r} in rounds {drift.round - 1} and {drift.round} and"
+                f" {drift.becomes!r} in none; these do: {', '.join(map(str, can)) or 'none, so name other tasks'}"
             )
-            problems.append(Problem(f"changes.{index}", what))
+            problems.append(Problem(f"changes.{index}.client", what, drift.client))
             continue
-        key = able[generator(seed, "drift", index).integers(len(able))]
+        key = able[generator(seed, "drift", drift.task, drift.becomes, drift.round).integers(len(able))]
         before, old = ((1, drift.round - 1),), slots[key][-1]
         after = overlap(((drift.round, math.inf),), tasks.get(drift.becomes, ALWAYS), clients.get(key[0], ALWAYS))
+        if not after or after[0][0] > drift.round:
+            what = f"is not there in round {drift.round}; begin it by then, or name another task"
+            problems.append(Problem(f"changes.{index}.becomes", what, drift.becomes))
+            continue
         slots[key][-1] = replace(old, spans=overlap(old.spans, before))
         slots[key].append(Shard(drift.becomes, aside[index], after))
     if problems:
         raise InputError(problems)
     kept = {key: [shard for shard in shards if shard.spans] for key, shards in slots.items()}
     return {key: shards for key, shards in kept.items() if shards}
+
+
+def drifts(changes: Sequence[Change]) -> list[tuple[int, ClientDrifts]]:
+    """The drifts with their numbers in the file, in an order that does not depend on it."""
+    found = [(index, change) for index, change in enumerate(changes) if isinstance(change, ClientDrifts)]
+    return sorted(found, key=lambda one: (one[1].round, one[1].task, one[1].becomes, str(one[1].client)))
 
 
 def _able(slots: Mapping[Key, Sequence[Shard]], key: Key, drift: ClientDrifts) -> bool:

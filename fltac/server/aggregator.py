@@ -21,7 +21,7 @@ from fltac.server.settling import conflicts, settle
 from fltac.server.similarity import SIMILARITIES, kinship
 from fltac.server.state import START, Cluster, Key, Post, Setup, State, Step
 from fltac.server.tracking import hold, identify, known_by_number
-from fltac.timeline import holding, latest
+from fltac.timeline import holding
 from fltac.wire.codecs import WireError, decode
 from fltac.wire.messages import Head, Update
 
@@ -52,8 +52,9 @@ class Aggregator:
             updates = sorted(self._decoded(state, payloads), key=lambda update: update.key)
             known = {**state.adapters, **{update.key: update.adapter for update in updates}}
             since = {**state.since, **self._sent(state, updates)}
+            heard = {**state.heard, **{update.key: state.round + 1 for update in updates}}
             began = time.perf_counter()
-            sight = self._sight(state, known, since, updates)
+            sight = self._sight(state, known, since, heard, updates)
             clustered = time.perf_counter()
             clusters, errors = self._merged(state, updates, sight)
             merged = time.perf_counter()
@@ -66,13 +67,15 @@ class Aggregator:
                 clusters=cluster_rows(sight, errors, state.labels),
                 layers=layer_rows(sent, start, within, spec, draw),
                 labels=sight.ids,
+                heard=heard,
                 noise=int((sight.found.labels < 0).sum()),
                 conflicts=conflicts(sight.found.labels, [client for client, _ in sight.keys]),
                 churn=churn(sight.ids, state.labels),
                 seconds_cluster=clustered - began,
                 seconds_merge=merged - clustered,
             )
-        return State(state.round + 1, clusters, sight.ids, known, since, sight.next_id, sight.stays), report
+        state = State(state.round + 1, clusters, sight.ids, known, since, sight.next_id, heard, sight.stays)
+        return state, report
 
     def post(self, state: State) -> Post:
         """What is sent after a step, see `fltac.server.posting`."""
@@ -110,13 +113,22 @@ class Aggregator:
             address = addresses[update.key]
             sent[update.key] = address.menu[update.choice] if address.menu else address.payload
         adapters = {payload: self.setup.whole(decode(post.payloads[payload]).adapter) for payload in set(sent.values())}
-        return {key: adapters[payload] for key, payload in sent.items()}
+        starts = {update.client: self.setup.own_starts.get(update.client, self.setup.start) for update in updates}
+        return {
+            update.key: starts[update.client] if update.afresh else adapters[sent[update.key]] for update in updates
+        }
+
+    def _anew(self, state: State, update: Update) -> bool:
+        """Whether the slot started from v0 though it was heard of before: by itself, or for another head."""
+        before, now = (self.setup.slot(update.key, round) for round in (state.heard.get(update.key, 0), update.round))
+        return update.afresh or (before is not None and now is not None and before.shape != now.shape)
 
     def _sight(
         self,
         state: State,
         known: Mapping[Key, np.ndarray],
         since: Mapping[Key, np.ndarray],
+        heard: Mapping[Key, int],
         updates: Sequence[Update],
     ) -> Sight:
         setup, keys = self.setup, sorted(known)
@@ -124,8 +136,8 @@ class Aggregator:
         now = np.stack([known[key] for key in keys])
         before = np.stack([since[key] for key in keys]) if since else np.broadcast_to(setup.start, now.shape)
         points = SIMILARITIES[similarity.type](now, before, setup.spec, similarity)
-        told = latest(setup.registry, state.round + 1)
-        truths = [told[key].task for key in keys] if config.type == "oracle" else []
+        told = [setup.slot(key, heard[key]) for key in keys] if config.type == "oracle" else []
+        truths = [slot.task for slot in told if slot is not None]
         last = [state.labels.get(key) for key in keys]
         draw = generator(setup.seed, "clustering", state.round + 1)
         choices = {update.key: update.choice for update in updates}
@@ -141,8 +153,8 @@ class Aggregator:
         else:
             ids, events, next_id = identify(ids, state.labels, next_id)
         patience = config.patience if isinstance(config, Settling) else 1
-        afresh = {update.key for update in updates if update.afresh}  # where they were before says nothing
-        stays = {key: stay for key, stay in state.stays.items() if key not in afresh}
+        anew = {update.key for update in updates if self._anew(state, update)}  # where they were says nothing
+        stays = {key: stay for key, stay in state.stays.items() if key not in anew}
         ids, stays = hold(ids, state.labels, stays, patience)
         return Sight(keys, points, found, ids, events, next_id, stays)
 

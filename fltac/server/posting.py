@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 from fltac.server.choosing import offered
 from fltac.server.state import START, Address, Key, Post, Setup, Slot, State
-from fltac.timeline import holding, latest
+from fltac.timeline import holding
 from fltac.wire.codecs import encode
 from fltac.wire.messages import Broadcast, Head
 
@@ -38,10 +38,9 @@ class _Office:
         self.setup, self.state = setup, state
         self.payloads: list[bytes] = []
         self.places: dict[Hashable, int] = {}
-        self.known = latest(setup.registry, state.round)
-        told = setup.clustering.type == "oracle"
-        first = sorted(state.labels.items(), reverse=True) if told else []  # of equals the first slot's cluster
-        self.by_task = {self.known[key].task: label for key, label in first}
+        self.known = {key: setup.slot(key, round) for key, round in state.heard.items()}
+        last_first = sorted(state.labels.items(), reverse=True)  # of equals the first slot's cluster
+        self.by_task = {slot.task: label for key, label in last_first if (slot := self.known[key]) is not None}
 
     def addresses(self, slots: Mapping[Key, Slot]) -> dict[Key, Address]:
         """A payload for each content: the adapter of a slot's cluster, with a head of its shape where heads are merged.
@@ -85,7 +84,8 @@ class _Office:
             return self.by_task.get(slot.task, START)
         if self.setup.clustering.type == "single":
             return labels.get(key, min(labels.values(), default=START))
-        return labels[key] if key in labels and self.known[key].shape == slot.shape else START
+        known = self.known.get(key)
+        return START if known is None or known.shape != slot.shape else labels[key]
 
     def _place(self, key: Key, cluster: int, heads: Sequence[tuple[str, str]]) -> int:
         """Where the payload is that the slot is sent of a cluster, with heads by name and shape."""

@@ -71,7 +71,7 @@ def kinship(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Any) 
     """Points (n, d) that tell whether two clusters are parts of one task (`fltac.server.settling`): as `subspace`.
 
     Parts of a task that the clusterer tore apart move the same outputs, if not the same way; no other similarity tells
-    them from two tasks as surely (docs/clustering.md). A sketch, for more adapters than a kernel can hold, is its own.
+    them from two tasks as surely (experiments/LOG.md). A sketch, for more adapters than a kernel can hold, is its own.
     """
     if isinstance(config, Sketch):
         return sketch(now, since, spec, config)

@@ -13,7 +13,7 @@ from safetensors.numpy import save as save_tensors
 
 from fltac.config import Clustering, Exchange, Merging, Similarity
 from fltac.server.tracking import Stay
-from fltac.timeline import ALWAYS, Spans
+from fltac.timeline import ALWAYS, Spans, during
 from fltac.wire.codecs import WireError
 from fltac.wire.messages import AdapterSpec
 
@@ -55,6 +55,10 @@ class Setup:
         """A is v0's for ever, and only B is learned."""
         return self.exchange.factors == "b"
 
+    def slot(self, key: Key, round: int) -> Slot | None:
+        """What the slot was in a round; None where one adapter is shared and its sender is no slot."""
+        return during(self.registry.get(key, ()), round)
+
     def whole(self, adapter: np.ndarray) -> np.ndarray:
         """What travelled as an adapter (p,)."""
         return adapter if adapter.size == self.spec.size else self.spec.with_b(self.start, adapter)
@@ -78,6 +82,7 @@ class State:
     adapters: Mapping[Key, np.ndarray]  # and the last adapter it sent, so that the absent still count
     since: Mapping[Key, np.ndarray]  # and what it had been sent before; empty where no step is compared
     next_id: int
+    heard: Mapping[Key, int] = field(default_factory=dict)  # the round in which each slot last sent
     stays: Mapping[Key, Stay] = field(default_factory=dict)  # how settled each slot is
 
 
@@ -106,6 +111,7 @@ class Step(NamedTuple):
     clusters: list[dict[str, Any]]
     layers: list[dict[str, Any]]
     labels: dict[Key, int]
+    heard: dict[Key, int]  # the round in which each of them last sent
     noise: int  # updates that the clusterer left out
     conflicts: int  # pairs of one client's slots that it put together
     churn: float  # share of the slots known before that are in another cluster now
@@ -126,6 +132,7 @@ def dump(state: State, spec: AdapterSpec) -> dict[str, bytes]:
     tensors: dict[str, np.ndarray] = {
         "keys": np.array(keys, dtype=np.int64).reshape(-1, 2),
         "labels": np.array([state.labels[key] for key in keys], dtype=np.int64),
+        "heard": np.array([state.heard[key] for key in keys], dtype=np.int64),
         "adapters": adapters.reshape(-1, spec.size),
         "stays": np.array([state.stays[key] for key in keys], dtype=np.int64).reshape(-1, 3),
     }
@@ -155,7 +162,9 @@ def load(files: Mapping[str, bytes], setup: Setup) -> State:
     adapters = dict(zip(keys, tensors["adapters"], strict=True))
     since = dict(zip(keys, tensors["since"], strict=True)) if "since" in tensors else {}
     stays = {key: Stay(*row) for key, row in zip(keys, tensors["stays"].tolist(), strict=True)}
-    return State(header["round"], {START: setup.v0, **clusters}, labels, adapters, since, header["next_id"], stays)
+    heard = dict(zip(keys, tensors["heard"].tolist(), strict=True))
+    clusters[START] = setup.v0
+    return State(header["round"], clusters, labels, adapters, since, header["next_id"], heard, stays)
 
 
 def _dump_cluster(cluster: Cluster, spec: AdapterSpec) -> bytes:

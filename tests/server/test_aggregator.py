@@ -475,3 +475,34 @@ def test_a_slot_is_served_and_judged_in_its_rounds_with_the_head_of_its_time():
     assert (2, 0) in step.labels  # the server still knows what it was
     with pytest.raises(WireError, match="slot"):
         server.step(state, payloads([trained(server.setup, 4)[2, 0]]))
+
+
+def test_a_slot_that_asks_for_another_head_is_sent_v0_and_not_held_though_it_was_away_when_it_changed():
+    shapes = {task: f"{classes}x{WIDTH}" for task, classes in CLASSES.items()}
+    tasks = {key: task for key, task in TASKS.items() if key != (0, 1)}  # client 0 holds nothing else
+    registry = registered(tasks)
+    registry[0, 0] = [Slot(shapes["apples"], spans=((1, 3),)), Slot(shapes["pears"], spans=((4, math.inf),))]
+    server = Aggregator(setup(registry=registry))
+    state = server.start()
+    for round in (1, 2, 3, 4, 5):
+        sent = trained(server.setup, round, tasks={**tasks, (0, 0): "pears"} if round == 5 else tasks)
+        if round == 5:
+            assert server.post(state).addresses[0, 0].cluster == START
+        if round == 4:
+            del sent[0, 0]
+        state, step = server.step(state, payloads(sent.values()))
+    pear = next(key for key, task in TASKS.items() if task == "pears" and key[0] == 1)
+    assert step.labels[0, 0] == step.labels[pear]
+    assert state.heard[0, 0] == 5
+    assert load(dump(state, SPEC), server.setup).heard == state.heard
+
+
+def test_what_started_anew_set_out_from_v0():
+    server = Aggregator(setup(similarity=Flat(type="flat", of="step")))
+    state, _ = server.step(server.start(), payloads(trained(server.setup).values()))
+    second = trained(server.setup, 2)
+    second[2, 0] = replace(second[2, 0], afresh=True)
+    state, step = server.step(state, payloads(second.values()))
+    np.testing.assert_array_equal(state.since[2, 0], server.setup.start)
+    assert not np.array_equal(state.since[2, 1], server.setup.start)
+    assert [row["restarted"] for row in step.updates] == [key == (2, 0) for key in sorted(TASKS)]
