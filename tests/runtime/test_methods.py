@@ -29,7 +29,10 @@ def finished(tiny_file, out, *overrides):
 # -- ffa-lora ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("more", [[], ["exchange.adapters=shared", "clustering.type=single", "similarity.type=flat"]])
+@pytest.mark.parametrize(
+    "more",
+    [[], ["exchange.adapters=shared", "exchange.restart=false", "clustering.type=single", "similarity.type=flat"]],
+)
 def test_ffa_lora_sends_a_once_and_then_b_alone_and_merges_exactly(tiny_file, tmp_path, more):
     run, planned = finished(tiny_file, tmp_path / "run", "method=ffa-lora", "rounds=3", *more)
     for row in run.table("updates").to_pylist():
