@@ -37,6 +37,7 @@ CHANGES = (
     'changes=[{type="task-begins", round=2, task="weather"}, {type="client-leaves", round=2, client=1},'
     ' {type="client-drifts", round=2, task="mood", becomes="animal", share=0.2}]'
 )
+ALIKE = 'changes=[{type="client-drifts", round=3, task="mood", becomes="weather", share=0.3}]'  # heads of one shape
 METHODS = {
     "fltac": [],
     "fedit": ["method=fedit"],
@@ -44,6 +45,7 @@ METHODS = {
     "choices, A frozen, half the clients": ["method=ifca", "exchange.factors=b", "clients.fraction=0.5"],
     "clusters that stay, half the clients": ["method=fedlease", "clients.fraction=0.5"],
     "a world that changes": [CHANGES, SHARES],
+    "a client that starts anew": [ALIKE, SHARES, "rounds=3", "training.steps=60", "similarity.of=step"],
     "a shared adapter in a world that changes": [CHANGES, SHARES, "method=fedit"],
     "starts and gauges of their own": ["adapter.init=per-client", "adapter.gauge=random", "merging.type=product_svd"],
 }
@@ -55,7 +57,9 @@ METHODS = {
 def test_one_two_and_three_actors_do_what_one_process_does(tiny_file, tmp_path, ray_address, overrides):
     local = run(tiny_file, tmp_path / "local", *overrides, runtime="local")
     lines, tables, adapters, _, _ = local
-    assert len(lines) == 2
+    assert lines
+    if ALIKE in overrides:
+        assert any(row["restarted"] for row in tables["updates"])
     assert tables["updates"]
     assert adapters
     for actors in (1, 2, 3):
