@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.stats import t as student
 
 import fltac
 from fltac.records.store import RunDirectory
+
+
+def parser(doc: str | None, seeds: int) -> argparse.ArgumentParser:
+    """The options that all of them have."""
+    options = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--data", required=True, help="folder with text/subj/train.parquet and so on")
+    options.add_argument("--out", type=Path, required=True, help="folder for the runs")
+    options.add_argument("--seeds", type=int, default=seeds)
+    options.add_argument("--workers", type=int, default=2, help="runs at a time, one core each")
+    return options
+
+
+def mapped(one: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], workers: int) -> list[Any]:
+    """`one(*job)` of each job, in order, some at a time."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with ProcessPoolExecutor(workers) as pool:
+        return list(pool.map(one, *zip(*jobs, strict=True)))
 
 
 def finished(file: Path, folder: Path, overrides: Sequence[str]) -> RunDirectory:

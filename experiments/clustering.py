@@ -9,12 +9,9 @@ federation of its own. What is finished is not done again.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import itertools
 import json
-import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +21,7 @@ from safetensors.numpy import load as load_tensors
 from threadpoolctl import threadpool_limits
 
 import fltac
-from experiments.cases import finished, interval
+from experiments.cases import finished, interval, mapped, parser
 from fltac.config import Agglomerative, B, Blend, Flat, Hdbscan, Kmeans, Product, Settling, Sketch, Spectral, Subspace
 from fltac.model.adapters import adapter_spec, regauge, start_adapter
 from fltac.model.backbone import skeleton
@@ -93,22 +90,14 @@ class Kept:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="folder with text/sst2/train.parquet and so on")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the federations and scores")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--workers", type=int, default=2, help="federations at a time, one core each")
-    parser.add_argument(
-        "--only", nargs="*", default=list(CELLS), choices=list(CELLS), help="cells, all where not given"
-    )
-    options = parser.parse_args()
+    asked = parser(__doc__, seeds=5)
+    asked.add_argument("--only", nargs="*", default=list(CELLS), choices=list(CELLS), help="cells, all where not given")
+    options = asked.parse_args()
     jobs = [
         (cell, seed, str(options.out), options.data)
         for seed, cell in itertools.product(range(FIRST_SEED, FIRST_SEED + options.seeds), options.only)
     ]
-    os.environ["OMP_NUM_THREADS"] = "1"
-    with ProcessPoolExecutor(options.workers) as pool:
-        rows = [row for rows in pool.map(one, *zip(*jobs, strict=True)) for row in rows]
+    rows = [row for rows in mapped(one, jobs, options.workers) for row in rows]
     scores = pd.DataFrame(rows)
     scores.to_parquet(options.out / "scores.parquet")
     print(tables(scores))

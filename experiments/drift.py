@@ -7,17 +7,14 @@ Each seed runs drift.toml twice, with its changes and without; what is finished 
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import os
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import fltac
-from experiments.cases import finished
+from experiments.cases import finished, mapped, parser
 from fltac.config import ClientDrifts, TaskBegins
 
 HERE = Path(__file__).parent
@@ -26,17 +23,10 @@ CASES = {"changed": [], "unchanged": ["changes=[]"]}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="folder with text/sst2/train.parquet and so on")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the runs")
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--workers", type=int, default=2, help="runs at a time, one core each")
-    options = parser.parse_args()
+    options = parser(__doc__, seeds=10).parse_args()
     seeds = range(FIRST_SEED, FIRST_SEED + options.seeds)
     jobs = [(case, seed, options.out, options.data) for seed, case in itertools.product(seeds, CASES)]
-    os.environ["OMP_NUM_THREADS"] = "1"
-    with ProcessPoolExecutor(options.workers) as pool:
-        rows = dict(zip([job[:2] for job in jobs], pool.map(one, *zip(*jobs, strict=True)), strict=True))
+    rows = dict(zip([job[:2] for job in jobs], mapped(one, jobs, options.workers), strict=True))
     print("| seed | own cluster of the new task | client moved | alerts | alerts without change | ARI, last round |")
     print("|---|---|---|---|---|---|")
     for seed in seeds:

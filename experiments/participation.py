@@ -7,14 +7,11 @@ Each seed runs participation.toml twice at as many client-rounds: a part of the 
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import os
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from experiments.cases import finished, interval
+from experiments.cases import finished, interval, mapped, parser
 
 HERE = Path(__file__).parent
 FIRST_SEED = 40
@@ -22,17 +19,10 @@ CASES = {"a part": [], "all": ["clients.fraction=1.0", "rounds=3"]}  # 6 of 20 i
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="folder with text/subj/train.parquet and so on")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the runs")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--workers", type=int, default=2, help="runs at a time, one core each")
-    options = parser.parse_args()
+    options = parser(__doc__, seeds=5).parse_args()
     seeds = range(FIRST_SEED, FIRST_SEED + options.seeds)
     jobs = [(case, seed, options.out, options.data) for seed, case in itertools.product(seeds, CASES)]
-    os.environ["OMP_NUM_THREADS"] = "1"
-    with ProcessPoolExecutor(options.workers) as pool:
-        rows = list(pool.map(one, *zip(*jobs, strict=True)))
+    rows = mapped(one, jobs, options.workers)
     print("| clients in a round | rounds | client-rounds | ARI, last round | mean accuracy |")
     print("|---|---|---|---|---|")
     for case in CASES:
