@@ -104,12 +104,13 @@ class World:
 
     def start_of(self, client: int) -> np.ndarray:
         """v0 (p,) as the client got it, its own where starts are not shared."""
-        own = (client,) if self.experiment.adapter.init == "per-client" else ()
-        return agreed_start(self.experiment, self.spec, *own) if own else self.start
+        if self.experiment.adapter.init == "per-client":
+            return agreed_start(self.experiment, self.spec, client)
+        return self.start
 
     def whole(self, sent: np.ndarray) -> np.ndarray:
-        """What was sent as an adapter (p,): where it is B alone, A is v0's."""
-        return sent if sent.size == self.spec.size else self.spec.with_b(self.start, sent)
+        """What travelled as an adapter (p,)."""
+        return self.spec.whole(self.start, sent)
 
     def start_head(self, task: str) -> np.ndarray:
         """v0's head for a task: equal for tasks of equal classes, and for all clients."""

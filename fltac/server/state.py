@@ -61,7 +61,7 @@ class Setup:
 
     def whole(self, adapter: np.ndarray) -> np.ndarray:
         """What travelled as an adapter (p,)."""
-        return adapter if adapter.size == self.spec.size else self.spec.with_b(self.start, adapter)
+        return self.spec.whole(self.start, adapter)
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,10 @@ class AdapterSpec:
             at += b.size
         return whole
 
+    def whole(self, start: np.ndarray, sent: np.ndarray) -> np.ndarray:
+        """What travelled as an adapter (p,): where it is B alone, A is that of `start`, v0."""
+        return sent if sent.size == self.size else self.with_b(start, sent)
+
 
 @dataclass(frozen=True, eq=False)
 class Head:
