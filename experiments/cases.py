@@ -16,14 +16,20 @@ import fltac
 from fltac.records.store import RunDirectory
 
 
-def parser(doc: str | None, seeds: int) -> argparse.ArgumentParser:
-    """The options that all of them have."""
+def parser(doc: str | None, seeds: int, first: int) -> argparse.ArgumentParser:
+    """The options that all of them have; `first` is the first seed that nobody had looked at."""
     options = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--data", required=True, help="folder with text/subj/train.parquet and so on")
     options.add_argument("--out", type=Path, required=True, help="folder for the runs")
     options.add_argument("--seeds", type=int, default=seeds)
+    options.add_argument("--first-seed", type=int, default=first)
     options.add_argument("--workers", type=int, default=2, help="runs at a time, one core each")
     return options
+
+
+def seeds(options: argparse.Namespace) -> range:
+    """The seeds that were asked for."""
+    return range(options.first_seed, options.first_seed + options.seeds)
 
 
 def mapped(one: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], workers: int) -> list[Any]:

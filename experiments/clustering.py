@@ -21,7 +21,7 @@ from safetensors.numpy import load as load_tensors
 from threadpoolctl import threadpool_limits
 
 import fltac
-from experiments.cases import finished, interval, mapped, parser
+from experiments.cases import finished, interval, mapped, parser, seeds
 from fltac.config import Agglomerative, B, Blend, Flat, Hdbscan, Kmeans, Product, Settling, Sketch, Spectral, Subspace
 from fltac.model.adapters import adapter_spec, regauge, start_adapter
 from fltac.model.backbone import skeleton
@@ -90,12 +90,12 @@ class Kept:
 
 
 def main() -> None:
-    asked = parser(__doc__, seeds=5)
+    asked = parser(__doc__, 5, FIRST_SEED)
     asked.add_argument("--only", nargs="*", default=list(CELLS), choices=list(CELLS), help="cells, all where not given")
     options = asked.parse_args()
     jobs = [
         (cell, seed, str(options.out), options.data)
-        for seed, cell in itertools.product(range(FIRST_SEED, FIRST_SEED + options.seeds), options.only)
+        for seed, cell in itertools.product(seeds(options), options.only)
     ]
     rows = [row for rows in mapped(one, jobs, options.workers) for row in rows]
     scores = pd.DataFrame(rows)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import fltac
-from experiments.cases import finished, mapped, parser
+from experiments.cases import finished, mapped, parser, seeds
 from fltac.config import ClientDrifts, TaskBegins
 
 HERE = Path(__file__).parent
@@ -23,13 +23,12 @@ CASES = {"changed": [], "unchanged": ["changes=[]"]}
 
 
 def main() -> None:
-    options = parser(__doc__, seeds=10).parse_args()
-    seeds = range(FIRST_SEED, FIRST_SEED + options.seeds)
-    jobs = [(case, seed, options.out, options.data) for seed, case in itertools.product(seeds, CASES)]
+    options = parser(__doc__, 10, FIRST_SEED).parse_args()
+    jobs = [(case, seed, options.out, options.data) for seed, case in itertools.product(seeds(options), CASES)]
     rows = dict(zip([job[:2] for job in jobs], mapped(one, jobs, options.workers), strict=True))
     print("| seed | own cluster of the new task | client moved | alerts | alerts without change | ARI, last round |")
     print("|---|---|---|---|---|---|")
-    for seed in seeds:
+    for seed in seeds(options):
         seen, calm = rows["changed", seed], rows["unchanged", seed]
         print(
             f"| {seed} | {seen['born']} | {seen['moved']} | {seen['alerts']} | {calm['alerts']} | {seen['ari']:.2f} |"

@@ -11,7 +11,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from experiments.cases import finished, interval, mapped, parser
+from experiments.cases import finished, interval, mapped, parser, seeds
 
 HERE = Path(__file__).parent
 FIRST_SEED = 40
@@ -19,9 +19,8 @@ CASES = {"a part": [], "all": ["clients.fraction=1.0", "rounds=3"]}  # 6 of 20 i
 
 
 def main() -> None:
-    options = parser(__doc__, seeds=5).parse_args()
-    seeds = range(FIRST_SEED, FIRST_SEED + options.seeds)
-    jobs = [(case, seed, options.out, options.data) for seed, case in itertools.product(seeds, CASES)]
+    options = parser(__doc__, 5, FIRST_SEED).parse_args()
+    jobs = [(case, seed, options.out, options.data) for seed, case in itertools.product(seeds(options), CASES)]
     rows = mapped(one, jobs, options.workers)
     print("| clients in a round | rounds | client-rounds | ARI, last round | mean accuracy |")
     print("|---|---|---|---|---|")

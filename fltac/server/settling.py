@@ -29,15 +29,15 @@ def settle(
     the clients, `last` the clusters of last round. In this order:
 
     1. noise = "last", or no cluster at all: noise goes where most of its cluster of last round went. Without a cluster
-       that is all.
+       that is all; or all are one, where they may be one task (`_alike`).
     2. cannot_link: a cluster with two slots of one client is taken apart into its members.
     3. The two most alike are put together, again and again, while their members' mean cosine around the mean of all
        points is above zero (average linkage). With noise = "nearest", noise points take part. Two whole clusters must
        be half as alike as step 4 asks, too: beside one large cluster all the others lie on one side of the mean.
     4. The same, while the mean cosine of `kin` between two is more than `join` of the geometric mean of their own: the
        correction for attenuation (Spearman 1904), which takes out how noisy the members are. This undoes the splits of
-       a task in which there is nothing to find.
-
+       a task in which there is nothing to find. Half of `join` is enough where all may be one task: parts that were
+       picked because they differ look less alike than they are.
     5. Members of a cluster go over to another that they are more like: mean cosine of `kin` to the others in it, over
        the root of that among its members. Best gain first, n moves at most. Whoever is alone stays so.
 
@@ -45,7 +45,9 @@ def settle(
     what step 2 took apart, and there is no 4 and 5. Whoever is left is a cluster of its own.
     """
     labels = labels.copy()
-    nothing = not (labels >= 0).any()
+    nothing, alike = not (labels >= 0).any(), _alike(points, owners, rules)
+    if nothing and alike:
+        return np.zeros_like(labels)
     sent = (labels < 0) & (rules.noise == "last")  # to stay where the rule puts it
     if rules.noise == "last" or nothing:
         _rejoin(labels, last)
@@ -61,8 +63,9 @@ def settle(
         seen, near, owned = around_mean(points)[taking_part], unit(kin)[taking_part], owned[taking_part]
         groups = _Groups(labels[taking_part], loose[taking_part], owned, seen, near)
         groups.merge(lambda: groups.mean_cosine(rules.join and rules.join / 2))
-        if (join := rules.join) is not None:
-            groups.merge(lambda: groups.reliable_cosine() - join)
+        if rules.join is not None:
+            least = rules.join / 2 if alike else rules.join
+            groups.merge(lambda: groups.reliable_cosine() - least)
             _change_over(groups.labels, near, owned, sent[taking_part])
         labels[taking_part] = groups.labels
     alone = labels < 0
@@ -74,6 +77,19 @@ def conflicts(labels: np.ndarray, owners: Sequence[int]) -> int:
     """Pairs of slots of one client in one cluster: each is a mistake, and no label is needed to see it."""
     counts = np.unique(np.stack([labels, np.array(owners)])[:, labels >= 0], axis=1, return_counts=True)[1]
     return int((counts * (counts - 1) // 2).sum())
+
+
+def _alike(points: np.ndarray, owners: Sequence[int], rules: Settling) -> bool:
+    """The null hypothesis, that there is one task: no client has two slots, and all pairs are about equally alike.
+
+    That is, the standard deviation of their cosines from v0 is less than `structure` of the mean. Chosen on adapters of
+    one real task and of several (experiments/LOG.md); three points or fewer have no spread to speak of.
+    """
+    if len(points) < 4 or (rules.cannot_link and len(set(owners)) < len(owners)):
+        return False
+    seen = unit(points)
+    cosines = (seen @ seen.T)[np.triu_indices(len(seen), 1)]
+    return bool(cosines.std() < rules.structure * cosines.mean())
 
 
 def _rejoin(labels: np.ndarray, last: Sequence[int | None]) -> None:

@@ -101,8 +101,17 @@ def test_where_all_is_noise_slots_that_shared_a_cluster_still_do(noise):
     assert grouping(done) == {frozenset({0, 2}), frozenset({1}), frozenset({3})}
 
 
-def test_where_all_is_noise_in_the_first_round_all_are_alone():
-    assert len(set(settled(blobs("aaaa"), [-1] * 4))) == 4
+def test_where_all_is_noise_and_unlike_in_the_first_round_all_are_alone():
+    assert len(set(settled(blobs("abcd"), [-1] * 4))) == 4
+
+
+def test_where_all_is_noise_and_alike_all_are_one_unless_a_client_says_otherwise():
+    assert set(settled(blobs("aaaa"), [-1] * 4)) == {0}
+    assert set(settled(blobs("aaaa"), [-1] * 4, last=[3, 4, 3, None])) == {0}
+    assert len(set(settled(blobs("aaaa"), [-1] * 4, owners=[0, 1, 2, 2]))) == 4
+    assert len(set(settled(blobs("aaaa"), [-1] * 4, owners=[0, 1, 2, 2], cannot_link=False))) == 1
+    assert len(set(settled(blobs("aaaa"), [-1] * 4, structure=0))) == 4
+    assert len(set(settled(blobs("aaa"), [-1] * 3))) == 3
 
 
 # -- what puts clusters right ------------------------------------------------------------------------------
@@ -133,6 +142,18 @@ def test_parts_of_one_task_are_one_where_there_is_nothing_else(seed):
     assert grouping(settled(points, halves, join=None)) == grouping(halves)
 
 
+def test_parts_picked_because_they_differ_are_one_where_all_pairs_are_about_alike():
+    """Two halves of one task that share a quirk each: .56 of what they are in themselves, more than half of join."""
+    points = blobs("a" * 12, noise=0.3)
+    points[:6] += 0.9 * blobs("b" * 6, noise=0)
+    points[6:] += 0.9 * blobs("c" * 6, noise=0)
+    halves = [0] * 6 + [1] * 6
+    assert set(settled(points, halves)) == {0}
+    assert grouping(settled(points, halves, structure=0)) == grouping(halves)
+    owners = [*range(6), *range(5), 11]  # five clients hold both: two tasks
+    assert grouping(settled(points, halves, owners)) == grouping(halves)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_two_tasks_alone_stay_two(seed):
     points = blobs("aaaaa", "bbbbb", noise=1.5, seed=seed)
@@ -159,12 +180,13 @@ def test_a_member_changes_over_to_the_cluster_that_it_is_more_like():
 
 @pytest.mark.parametrize("noise", [0.2, 0.6])
 def test_related_tasks_are_joined_up_to_the_bound_however_noisy(noise):
-    """Two directions at a cosine of .6: one task at join = .4, two at .8, and two for clients that hold both."""
+    """Two directions at a cosine of .6: one task at join = .4, two at .8 if told that pairs so alike may be two, and
+    two for clients that hold both."""
     points = blobs("a" * 8, "b" * 8, noise=noise)
     points[8:] += 0.6 * blobs("a" * 8, noise=0) - 0.2 * blobs("b" * 8, noise=0)
     labels = [0] * 8 + [1] * 8
     assert len(set(settled(points, labels, join=0.4))) == 1
-    assert grouping(settled(points, labels, join=0.8)) == grouping(labels)
+    assert grouping(settled(points, labels, join=0.8, structure=0)) == grouping(labels)
     assert grouping(settled(points, labels, [*range(8), *range(8)], join=0.4)) == grouping(labels)
 
 
