@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -94,13 +95,12 @@ def main() -> None:
     asked.add_argument("--only", nargs="*", default=list(CELLS), choices=list(CELLS), help="cells, all where not given")
     options = asked.parse_args()
     jobs = [
-        (cell, seed, str(options.out), options.data)
-        for seed, cell in itertools.product(seeds(options), options.only)
+        (cell, seed, str(options.out), options.data) for seed, cell in itertools.product(seeds(options), options.only)
     ]
     rows = [row for rows in mapped(one, jobs, options.workers) for row in rows]
-    scores = pd.DataFrame(rows)
-    scores.to_parquet(options.out / "scores.parquet")
-    print(tables(scores))
+    table = pd.DataFrame(rows)
+    table.to_parquet(options.out / "scores.parquet")
+    print(tables(table))
 
 
 def one(cell: str, seed: int, out: str, data: str) -> list[dict[str, object]]:
@@ -115,9 +115,7 @@ def one(cell: str, seed: int, out: str, data: str) -> list[dict[str, object]]:
     kept = read(folder)
     rows = []
     for gauge, adapters in (("kept", kept), ("random", kept.in_random_gauge())):
-        for similarity, clusterer in itertools.product(SIMILARITY, CLUSTERER):
-            place = {"cell": cell, "seed": seed, "gauge": gauge, "similarity": similarity, "clusterer": clusterer}
-            rows.append(place | score(adapters, similarity, clusterer))
+        rows += [{"cell": cell, "seed": seed, "gauge": gauge} | row for row in scores(adapters)]
     half = file.with_suffix(".tmp")
     half.write_text(json.dumps(rows))
     half.replace(file)
@@ -139,25 +137,29 @@ def read(folder: Path) -> Kept:
     return Kept(tensors["adapters"], [c for c, _ in keys], [names[tasks[key]] for key in keys], spec, experiment.seed)
 
 
-def score(kept: Kept, similarity: str, clusterer: str) -> dict[str, object]:
-    """ARI once settled, the share of noise among updates whose task has another holder, clusters, conflicts before."""
-    config, how = SIMILARITY[similarity], CLUSTERER[clusterer]
+def scores(kept: Kept) -> Iterator[dict[str, object]]:
+    """Every similarity and clusterer: ARI once settled, the share of noise among updates whose task has another holder,
+    clusters, conflicts before."""
     since = np.broadcast_to(start_adapter(kept.spec, kept.seed), kept.adapters.shape)
-    hints = Hints(generator(kept.seed, "clustering", 1), number_of_tasks=len(set(kept.tasks)))
     with threadpool_limits(1):
-        points = SIMILARITIES[config.type](kept.adapters, since, kept.spec, config)
-        found = CLUSTERERS[how.type](points, how, hints)
-        labels = found.labels
-        if isinstance(how, Settling):
+        for similarity, config in SIMILARITY.items():
+            points = SIMILARITIES[config.type](kept.adapters, since, kept.spec, config)
             kin = kinship(kept.adapters, since, kept.spec, config)
-            labels = settle(points, kin, labels, kept.clients, [None] * len(labels), how)
-    return {
-        "ari": agreement(labels.tolist(), kept.tasks).ari,
-        "noise": float(((found.labels < 0) & kept.shared).sum() / max(kept.shared.sum(), 1)),
-        "clusters": len(set(labels.tolist())),
-        "conflicts": conflicts(found.labels, kept.clients),
-        "adapters": len(labels),
-    }
+            for clusterer, how in CLUSTERER.items():
+                hints = Hints(generator(kept.seed, "clustering", 1), number_of_tasks=len(set(kept.tasks)))
+                found = CLUSTERERS[how.type](points, how, hints)
+                labels = found.labels
+                if isinstance(how, Settling):
+                    labels = settle(points, kin, labels, kept.clients, [None] * len(labels), how)
+                yield {
+                    "similarity": similarity,
+                    "clusterer": clusterer,
+                    "ari": agreement(labels.tolist(), kept.tasks).ari,
+                    "noise": float(((found.labels < 0) & kept.shared).sum() / max(kept.shared.sum(), 1)),
+                    "clusters": len(set(labels.tolist())),
+                    "conflicts": conflicts(found.labels, kept.clients),
+                    "adapters": len(labels),
+                }
 
 
 def tables(scores: pd.DataFrame) -> str:

@@ -67,7 +67,7 @@ class Settling(Config):
     noise: Literal["nearest", "own", "last"] = "nearest"
     cannot_link: bool = True  # two slots of one client are different tasks
     join: Bound = 0.7  # clusters as alike as this part of what they are in themselves are one
-    structure: Annotated[float, Field(ge=0)] = 0.5  # cosines that spread by less than this part of their mean: one task?
+    structure: Annotated[float, Field(ge=0)] = 0.5  # spread of cosines over their mean; less: there may be one task
     patience: Positive = 2  # rounds in a row that a settled slot is seen in another cluster before it moves; 1: at once
 
 
