@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,24 @@ def parser(doc: str | None, seeds: int, first: int) -> argparse.ArgumentParser:
 def seeds(options: argparse.Namespace) -> range:
     """The seeds that were asked for."""
     return range(options.first_seed, options.first_seed + options.seeds)
+
+
+def runs(
+    file: Path, cases: Mapping[str, Sequence[str]], options: argparse.Namespace
+) -> dict[tuple[str, int], RunDirectory]:
+    """The finished run of each case (overrides of the file) and seed, under the folder that was asked for."""
+    keys = list(itertools.product(cases, seeds(options)))
+    jobs = [
+        (file, options.out / slug(case) / f"seed-{seed}", [*cases[case], f"seed={seed}", f"data.root={options.data}"])
+        for case, seed in sorted(keys, key=lambda key: key[1])  # a seed of all cases before the next
+    ]
+    mapped(finished, jobs, options.workers)
+    return {(case, seed): RunDirectory(options.out / slug(case) / f"seed-{seed}") for case, seed in keys}
+
+
+def slug(case: str) -> str:
+    """The name of its folder."""
+    return case.replace(", ", "-").replace(" ", "")
 
 
 def mapped(one: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], workers: int) -> list[Any]:

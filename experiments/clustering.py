@@ -22,7 +22,7 @@ from safetensors.numpy import load as load_tensors
 from threadpoolctl import threadpool_limits
 
 import fltac
-from experiments.cases import finished, interval, mapped, parser, seeds
+from experiments.cases import finished, interval, mapped, parser, seeds, slug
 from fltac.config import Agglomerative, B, Blend, Flat, Hdbscan, Kmeans, Product, Settling, Sketch, Spectral, Subspace
 from fltac.model.adapters import adapter_spec, regauge, start_adapter
 from fltac.model.backbone import skeleton
@@ -105,7 +105,7 @@ def main() -> None:
 
 def one(cell: str, seed: int, out: str, data: str) -> list[dict[str, object]]:
     """The scores of one federation, from its file where they are there already."""
-    folder = Path(out) / cell.replace(", ", "-").replace(" ", "") / f"seed-{seed}"
+    folder = Path(out) / slug(cell) / f"seed-{seed}"
     asked = repr((SIMILARITY, CLUSTERER)).encode()  # other settings are other scores
     file = folder.with_name(f"{folder.name}-{hashlib.blake2b(asked, digest_size=4).hexdigest()}.json")
     if file.is_file():

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import fltac
-from experiments.cases import finished, mapped, parser, seeds
+from experiments.cases import parser, runs, seeds
 from fltac.config import ClientDrifts, TaskBegins
+from fltac.records.store import RunDirectory
 
 HERE = Path(__file__).parent
 FIRST_SEED = 30  # 20 and 21 were looked at while the method was made
@@ -24,30 +25,23 @@ CASES = {"changed": [], "unchanged": ["changes=[]"]}
 
 def main() -> None:
     options = parser(__doc__, 10, FIRST_SEED).parse_args()
-    jobs = [(case, seed, options.out, options.data) for seed, case in itertools.product(seeds(options), CASES)]
-    rows = dict(zip([job[:2] for job in jobs], mapped(one, jobs, options.workers), strict=True))
+    done = runs(HERE / "drift.toml", CASES, options)
     print("| seed | own cluster of the new task | client moved | alerts | alerts without change | ARI, last round |")
     print("|---|---|---|---|---|---|")
     for seed in seeds(options):
-        seen, calm = rows["changed", seed], rows["unchanged", seed]
-        print(
-            f"| {seed} | {seen['born']} | {seen['moved']} | {seen['alerts']} | {calm['alerts']} | {seen['ari']:.2f} |"
-        )
+        run = done["changed", seed]
+        changes, rows = fltac.load(run.experiment_file).changes, run.table("updates").to_pylist()
+        born = found(rows, next((one.task for one in changes if isinstance(one, TaskBegins)), None))
+        there = moved(rows, next((one.becomes for one in changes if isinstance(one, ClientDrifts)), None))
+        ari = run.lines()[-1]["ari"]
+        print(f"| {seed} | {born} | {there} | {alerts(run)} | {alerts(done['unchanged', seed])} | {ari:.2f} |")
 
 
-def one(case: str, seed: int, out: Path, data: str) -> dict[str, Any]:
-    """What a run of one seed saw, from its folder where it is finished."""
-    overrides = [f"seed={seed}", f"data.root={data}", *CASES[case]]
-    run = finished(HERE / "drift.toml", out / case / f"seed-{seed}", overrides)
-    changes = fltac.load(run.experiment_file).changes
-    rows, lines = run.table("updates").to_pylist(), run.lines()
-    told = [f"{alert['rule']} in {line['round']}" for line in lines for alert in line["alerts"]]
-    return {
-        "born": found(rows, next((one.task for one in changes if isinstance(one, TaskBegins)), None)),
-        "moved": moved(rows, next((one.becomes for one in changes if isinstance(one, ClientDrifts)), None)),
-        "alerts": ", ".join(told) or "none",
-        "ari": lines[-1]["ari"],
-    }
+def alerts(run: RunDirectory) -> str:
+    """What it told, and in which rounds."""
+    return (
+        ", ".join(f"{alert['rule']} in {line['round']}" for line in run.lines() for alert in line["alerts"]) or "none"
+    )
 
 
 def found(rows: Sequence[dict[str, Any]], task: str | None) -> int | None:

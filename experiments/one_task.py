@@ -7,33 +7,26 @@ Each task of clustering.toml alone, three rounds: every split is a mistake, and 
 
 from __future__ import annotations
 
-import itertools
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from experiments.cases import finished, mapped, parser, seeds
+from experiments.cases import parser, runs, seeds
 
 FILE = Path(__file__).parent / "clustering.toml"
 FIRST_SEED = 50
-TASKS = {task["name"]: task for task in tomllib.loads(FILE.read_text())["tasks"]}
 
 
 def main() -> None:
     options = parser(__doc__, 5, FIRST_SEED).parse_args()
-    jobs = [(name, seed, options.out, options.data) for seed, name in itertools.product(seeds(options), TASKS)]
-    rows = dict(zip([job[:2] for job in jobs], mapped(one, jobs, options.workers), strict=True))
-    print("| task | " + " | ".join(f"seed {seed}" for seed in seeds(options)) + " |")
+    tasks = tomllib.loads(FILE.read_text())["tasks"]
+    cases = {task["name"]: [f"tasks={toml([task])}", "rounds=3"] for task in tasks}
+    done = runs(FILE, cases, options)
+    print("| clusters in rounds 1 to 3 | " + " | ".join(f"seed {seed}" for seed in seeds(options)) + " |")
     print("|---|" + "---|" * options.seeds)
-    for name in TASKS:
-        print(f"| {name} | " + " | ".join(rows[name, seed] for seed in seeds(options)) + " |")
-
-
-def one(name: str, seed: int, out: Path, data: str) -> str:
-    """How many clusters there were in each round."""
-    overrides = [f"tasks={toml([TASKS[name]])}", "rounds=3", f"seed={seed}", f"data.root={data}"]
-    run = finished(FILE, out / name / f"seed-{seed}", overrides)
-    return ", ".join(str(line["clusters"]) for line in run.lines())
+    for case in cases:
+        rows = [[str(line["clusters"]) for line in done[case, seed].lines()] for seed in seeds(options)]
+        print(f"| {case} | " + " | ".join(map(", ".join, rows)) + " |")
 
 
 def toml(value: Any) -> str:

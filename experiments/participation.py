@@ -7,11 +7,13 @@ Each seed runs participation.toml twice at as many client-rounds: a part of the 
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.cases import finished, interval, mapped, parser, seeds
+import numpy as np
+
+from experiments.cases import interval, parser, runs, seeds
 
 HERE = Path(__file__).parent
 FIRST_SEED = 40
@@ -20,25 +22,20 @@ CASES = {"a part": [], "all": ["clients.fraction=1.0", "rounds=3"]}  # 6 of 20 i
 
 def main() -> None:
     options = parser(__doc__, 5, FIRST_SEED).parse_args()
-    jobs = [(case, seed, options.out, options.data) for seed, case in itertools.product(seeds(options), CASES)]
-    rows = mapped(one, jobs, options.workers)
+    done = runs(HERE / "participation.toml", CASES, options)
+    lines = {case: [done[case, seed].lines() for seed in seeds(options)] for case in CASES}
     print("| clients in a round | rounds | client-rounds | ARI, last round | mean accuracy |")
     print("|---|---|---|---|---|")
-    for case in CASES:
-        mine = [row for row in rows if row["case"] == case]
-        aris, accuracies = ([row[name] for row in mine] for name in ("ari", "accuracy_mean"))
-        counts = " | ".join(str(mine[0][name]) for name in ("rounds", "client_rounds"))
-        print(f"| {case} | {counts} | {interval(aris, most=1)} | {interval(accuracies, most=1)} |")
-    part, full = ([row["accuracy_mean"] for row in rows if row["case"] == case] for case in CASES)
-    print(f"\na part less all, paired: {interval([one - other for one, other in zip(part, full, strict=True)])}")
+    for case, each in lines.items():
+        drawn = sum(line["clients"] for line in each[0])
+        aris = interval([of_seed[-1]["ari"] for of_seed in each], most=1)
+        print(f"| {case} | {len(each[0])} | {drawn} | {aris} | {interval(accuracies(each), most=1)} |")
+    print(f"\na part less all, paired: {interval(np.subtract(*map(accuracies, lines.values())))}")
 
 
-def one(case: str, seed: int, out: Path, data: str) -> dict[str, Any]:
-    """A run's last round."""
-    overrides = [f"seed={seed}", f"data.root={data}", *CASES[case]]
-    run = finished(HERE / "participation.toml", out / case.replace(" ", "-") / f"seed-{seed}", overrides)
-    lines = run.lines()
-    return {"case": case, **lines[-1], "rounds": len(lines), "client_rounds": sum(line["clients"] for line in lines)}
+def accuracies(each: Sequence[Sequence[dict[str, Any]]]) -> list[float]:
+    """The mean accuracy after the last round, by seed."""
+    return [of_seed[-1]["accuracy_mean"] for of_seed in each]
 
 
 if __name__ == "__main__":

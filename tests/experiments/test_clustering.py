@@ -8,7 +8,6 @@ import pytest
 
 import fltac
 from experiments import clustering as command
-from experiments.cases import interval
 from tests.tiny import write_tiny
 
 
@@ -49,9 +48,3 @@ def test_a_score_sees_what_is_there(kept):
     assert [row["ari"] for row in turned if (row["similarity"], row["clusterer"]) == ("blend", "hdbscan, settled")] == [
         1
     ]
-
-
-def test_an_interval_by_hand():
-    assert interval([0.5]) == "0.50"
-    assert interval([0.4, 0.6], most=1) == "0.50 (-0.77, 1.00)"  # 12.71 * 0.1 to either side, cut at 1
-    assert interval([0.5, 0.5, 0.5]) == "0.50 (0.50, 0.50)"
