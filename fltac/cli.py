@@ -6,14 +6,18 @@ import sys
 import traceback
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fltac import __version__, screen
-from fltac.config import Experiment
-from fltac.errors import InputError
-from fltac.layers import load_layers
+from fltac.errors import InputError, Problem, reason
+from fltac.layers import load, read
+from fltac.points import Study
+from fltac.records.sweeps import SweepDirectory
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 app = typer.Typer(
     help="Federated LoRA fine-tuning with task-specific adapter clustering, on a Ray cluster.",
@@ -45,13 +49,16 @@ Address = Annotated[str | None, typer.Option(help="Ray cluster; RAY_ADDRESS, or 
 def check(file: File, overrides: Overrides = None) -> None:
     """Validate an experiment, print it resolved, estimate what it takes. Starts nothing."""
     with _Named(file):
-        loaded = load_layers(file, overrides or ())
+        layers = read(file, overrides or ())
+        loaded = layers.resolve()
         from fltac.estimate import estimate  # after the file: what is wrong in it is told without waiting for torch
         from fltac.world import plan
 
         prepared = plan(loaded.experiment)
-    _tell_sweep(loaded.experiment)
+        points = Study(layers).points() if loaded.experiment.sweep else []
     screen.checked(prepared, loaded.origins, estimate(prepared))
+    if sweep := loaded.experiment.sweep:
+        screen.say(f"sweep: {len(points) or sweep.samples} points over {', '.join(sweep.space)} with fltac sweep")
 
 
 @app.command()
@@ -64,11 +71,12 @@ def run(
 ) -> None:
     """Run an experiment and print its result."""
     with _Named(file):
-        experiment = load_layers(file, overrides or ()).experiment
+        experiment = load(file, overrides or ())
     from fltac.runtime import launch
 
     folder = launch.out_folder(experiment.name, out)
-    _tell_sweep(experiment)
+    if experiment.sweep:
+        screen.errors.print("warning: [sweep] is for fltac sweep: this is one run at the values above it", markup=False)
     screen.say(f"{experiment.name}: method {experiment.method}, {experiment.rounds} rounds, results in {folder}")
     with _Named(file), screen.rounds_shown(experiment.rounds) as tell:
         summary = launch.run(experiment, folder, runtime.value, address, tell, screen.say)
@@ -77,13 +85,39 @@ def run(
 
 
 @app.command()
+def sweep(
+    file: File,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="New folder; runs/NAME-sweep-TIME where not given.")] = None,
+    address: Address = None,
+) -> None:
+    """Run every point of [sweep.space], side by side as far as there is room, and print their table."""
+    with _Named(file):
+        study = Study(read(file, overrides or ()))
+        points = study.points()
+    from fltac.runtime import launch
+    from fltac.sweep.run import sweep
+
+    folder = launch.out_folder(f"{study.base.name}-sweep", out)
+    screen.say(f"{study.base.name}: {len(points) or study.sweep.samples} points, results in {folder}")
+    with _Named(file):
+        _swept(sweep(study, folder, address, screen.say), folder)
+
+
+@app.command()
 def resume(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Run directory.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Run directory, or a sweep's.")],
     runtime: Annotated[Where | None, typer.Option(help="Where it began, where not given.")] = None,
     address: Address = None,
 ) -> None:
-    """Continue a run from its last finished round."""
-    from fltac.layers import load
+    """Continue a run from its last finished round, or a sweep from what it has."""
+    if SweepDirectory.there(folder):
+        from fltac.sweep.run import resume
+
+        if runtime is Where.local:
+            raise InputError(Problem("--runtime", "a sweep runs on Ray; leave it out", runtime.value), "command line")
+        _swept(resume(folder, address, screen.say), folder)
+        return
     from fltac.records.store import RunDirectory
     from fltac.runtime import launch
 
@@ -134,9 +168,13 @@ def options(show: Annotated[bool, typer.Option("--version", callback=version, is
     """Options before the command."""
 
 
-def _tell_sweep(experiment: Experiment) -> None:
-    if experiment.sweep:
-        screen.errors.print("warning: [sweep] is not run: this is one run at the values above it", markup=False)
+def _swept(table: pa.Table, folder: Path) -> None:
+    """Prints a sweep's table; exit code 1 where a point failed."""
+    screen.points(table)
+    screen.say(f"results in {folder}; the table of all is {folder / 'points.parquet'}")
+    if "failed" in table["status"].to_pylist():
+        screen.errors.print("some points failed; fltac resume tries them again", markup=False)
+        raise typer.Exit(1)
 
 
 class _Named:
@@ -165,7 +203,5 @@ def main() -> None:
         sys.exit(2)
     except Exception as error:
         traceback.print_exception(error)
-        cause = getattr(error, "cause", None) or error  # behind Ray's wrapper
-        notes = " ".join(getattr(cause, "__notes__", []))
-        screen.errors.print(f"fltac failed: {type(cause).__name__}: {cause} {notes}".rstrip(), markup=False)
+        screen.errors.print(f"fltac failed: {reason(error)}", markup=False)
         sys.exit(1)

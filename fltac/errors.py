@@ -33,3 +33,9 @@ class InputError(Exception):
     def lines(self, file: str = "") -> list[str]:
         """The problems in order; `file` names the experiment where the raiser did not know it."""
         return [problem.line(self.file or file) for problem in self.problems]
+
+
+def reason(error: BaseException) -> str:
+    """What failed and where, in one line: behind Ray's wrapper, with the notes that say whose work it was."""
+    cause = getattr(error, "cause", None) or error
+    return " ".join([f"{type(cause).__name__}: {cause}", *getattr(cause, "__notes__", [])])

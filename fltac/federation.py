@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 
 from fltac.client import orders
 from fltac.judging import answers, bars, questions
@@ -13,8 +13,8 @@ from fltac.records.store import RunDirectory
 from fltac.world import World
 
 
-def federate(world: World, runtime: Runtime, run: RunDirectory, tell: Callable[[RoundRecord], None]) -> None:
-    """Rounds until the experiment has all of its own; each is on disk before the next begins."""
+def federate(world: World, runtime: Runtime, run: RunDirectory) -> Iterator[RoundRecord]:
+    """Rounds until the experiment has all of its own; each is on disk when it is yielded."""
     done, files, states = run.checkpoint()
     post = runtime.start(files)
     untuned = post  # v0 is judged after the first round, which need not wait for it
@@ -35,4 +35,4 @@ def federate(world: World, runtime: Runtime, run: RunDirectory, tell: Callable[[
         rules = world.experiment.alerts
         record = round_record(round, ledger.rows, step._asdict(), scored, world.truths(step.heard), clock, rules)
         run.finish_round(record, runtime.snapshot(), states)
-        tell(record)
+        yield record

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fltac.config import Clients, Config, Experiment, cross_checks
+from fltac.config import Clients, Config, Dimension, Experiment, cross_checks
 from fltac.errors import ABSENT, InputError, Problem
 
 Tree = dict[str, Any]
@@ -22,6 +22,7 @@ DEFAULTS: Tree = {  # what a later layer may build on; the values are those of f
     "method": Experiment.model_fields["method"].default,
     "clients": {"partition": {"type": Clients().partition.type}},
 }
+KINDS = tuple(Dimension.model_fields)  # of a sweep's values
 AXES = ("exchange", "similarity", "clustering", "merging")
 
 
@@ -33,32 +34,52 @@ class Loaded:
     origins: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Layers:
+    """What a user wrote, before it is put together: the file and the command line on top of it."""
+
+    path: str
+    file: Tree
+    command: Tree
+
+    def resolve(self, point: Mapping[str, Any] | None = None) -> Loaded:
+        """All layers as one experiment; a sweep's `point`, dotted keys with their values, is the last, and no sweep.
+
+        Raises InputError listing everything that is wrong.
+        """
+        below = merge(self.file, self.command)
+        last = _anchored(_tree(point, below), Path.cwd(), below) if point is not None else {}
+        tree: Tree = {}
+        origins: dict[str, str] = {}
+        named = {"default": DEFAULTS, "file": self.file, "command line": self.command, "sweep point": last}
+        for name, layer in named.items():
+            if "method" in layer:
+                preset = _preset(layer["method"])
+                tree.update({axis: preset.get(axis, {}) for axis in AXES})
+                origins.update(dict.fromkeys(AXES, f"preset {layer['method']} ({name})"))
+            origins.update({axis: name for axis in AXES if axis in layer})
+            tree = merge(tree, layer)
+        if point is not None:
+            tree.pop("sweep", None)
+        return Loaded(_validated(tree, self.path), origins)
+
+
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     """The experiment in a TOML file (or a run's experiment.json) with `key=value` overrides on top.
 
     Raises InputError listing everything that is wrong.
     """
-    return load_layers(path, overrides).experiment
+    return read(path, overrides).resolve().experiment
 
 
-def load_layers(path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
-    """Like `load`, telling also which layer set each axis."""
+def read(path: str | Path, overrides: Sequence[str] = ()) -> Layers:
+    """The layers of an experiment. Raises InputError where they cannot be read."""
     path = Path(path)
-    tree: Tree = {}
-    origins: dict[str, str] = {}
     file = _anchored(_read(path), path.parent.resolve())
     file.setdefault("data", {})
     if isinstance(file["data"], dict):
         file["data"].setdefault("root", str(path.parent.resolve()))
-    command = _anchored(_parse_overrides(overrides, file), Path.cwd(), file)
-    for name, layer in (("default", DEFAULTS), ("file", file), ("command line", command)):
-        if "method" in layer:
-            preset = _preset(layer["method"])
-            tree.update({axis: preset.get(axis, {}) for axis in AXES})
-            origins.update(dict.fromkeys(AXES, f"preset {layer['method']} ({name})"))
-        origins.update({axis: name for axis in AXES if axis in layer})
-        tree = merge(tree, layer)
-    return Loaded(_validated(tree, str(path)), origins)
+    return Layers(str(path), file, _anchored(_tree(_values(overrides), file), Path.cwd(), file))
 
 
 def merge(below: Tree, above: Tree) -> Tree:
@@ -107,26 +128,36 @@ def _read(path: Path) -> Tree:
     return tree
 
 
-def _parse_overrides(overrides: Sequence[str], file: Tree) -> Tree:
-    """`["adapter.rank=1", "tasks.sst2.max_train=9"]` as a tree; tasks are named or numbered."""
-    tree: Tree = {}
+def _values(overrides: Sequence[str]) -> dict[str, Any]:
+    """`["adapter.rank=1"]` as keys with their values, TOML or else a string."""
+    values = {}
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not all(key.split(".")):
             raise InputError(Problem(key, "an override reads key=value, e.g. adapter.rank=1", override), "command line")
         try:
-            value = tomllib.loads(f"value = {text}")["value"]
+            values[key] = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
-            value = text
+            values[key] = text
+    return values
+
+
+def _tree(values: Mapping[str, Any], below: Tree) -> Tree:
+    """Dotted keys as a tree; tasks are named or numbered, as in the tree `below`."""
+    tree: Tree = {}
+    for key, value in values.items():
         *path, last = key.split(".")
         if path and path[0] == "tasks":
-            _set_in_task(tree, file, path, last, value)
+            _set_in_task(tree, below, path, last, value)
             continue
+        if path[:2] == ["sweep", "space"]:  # what is swept is a dotted key itself
+            *swept, last = key.split(".")[2:]
+            path, last = (["sweep", "space", ".".join(swept)], last) if last in KINDS else (path[:2], key[12:])
         table = tree
         for part in path:
             table = table.setdefault(part, {})
             if not isinstance(table, dict):
-                raise InputError(Problem(key, "contradicts another override", text), "command line")
+                raise InputError(Problem(key, "contradicts another override", value), "command line")
         table[last] = value
     return tree
 

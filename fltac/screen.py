@@ -17,6 +17,8 @@ from fltac.records.rounds import RoundRecord
 from fltac.records.summary import Summary
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from fltac.estimate import Estimate
     from fltac.world import Plan
 
@@ -113,6 +115,28 @@ def result(summary: Summary) -> None:
 
 def _mean(values: Sequence[float]) -> str:
     return f"{sum(values) / len(values):.3f}"
+
+
+def points(table: pa.Table) -> None:
+    """A row a point of a sweep: what it changes, where it stands, what it gave."""
+    rows, columns = table.to_pylist(), table.column_names
+    params = columns[1 : columns.index("status")]
+    lines = [["point", *params, "status", "accuracy", "validation", "ARI", "bytes"]]
+    for row in rows:
+        values = (f"{row[key]:.4g}" if isinstance(row[key], float) else str(row[key]) for key in params)
+        judged = [row[name] for name in columns if name.startswith("accuracy_validation.") and row[name] is not None]
+        found = ["-"] * 4
+        if row.get("rounds"):
+            validation = _mean(judged) if judged else "-"
+            sent = size(row["bytes_up"] + row["bytes_down"])
+            found = [f"{row['accuracy_mean']:.3f}", validation, number(row["ari"]), sent]
+        lines.append([str(row["point"]), *values, row["status"], *found])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:  # as wide as it is: a terminal's width would cut what is swept
+        say("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))
+    for row in rows:
+        if row["failure"]:
+            errors.print(f"point {row['point']} failed: {row['failure']}", markup=False)
 
 
 def checked(plan: Plan, origins: Mapping[str, str], guess: Estimate) -> None:

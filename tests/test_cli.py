@@ -225,10 +225,42 @@ def test_a_cluster_that_does_not_answer_is_refused_soon(tiny, fltac, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_sweep_is_said_not_to_be_run(tiny, fltac):
-    code, _, err = fltac("check", tiny, "sweep.space.seed.grid=[1,2]")
+def test_a_sweep_is_checked_in_all_its_points(tiny, fltac):
+    code, out, _ = fltac("check", tiny, "sweep.space.seed.grid=[1,2]", "sweep.space.adapter.rank.grid=[1,2,3]")
     assert code == 0
-    assert "warning: [sweep] is not run" in err
+    assert "sweep: 6 points over seed, adapter.rank" in out
+    code, _, err = fltac("check", tiny, "sweep.space.seed.grid=[1,-2]")
+    assert code == 2
+    assert err.strip().endswith("seed: must be greater than or equal to 0; at seed=-2 (got -2)")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["sweep.space.adapter.rnk.grid=[1]"], "adapter.rnk: unknown key; did you mean 'rank'?; at adapter.rnk=1 ("),
+        (
+            ["sweep.space.adapter.rank.grid=[1,0]", "sweep.space.seed.grid=[0,1]"],
+            "adapter.rank: must be greater than or equal to 1; at adapter.rank=0, seed=0 and 1 other points (got 0)",
+        ),
+        (["sweep.space.seed.grid=[]"], "sweep.space.seed.grid: must have at least 1 item"),
+        (["sweep.space={}"], "sweep.space: "),
+        (["sweep.space.seed.grid=[1,1]"], "a grid names a value twice"),
+        (["sweep.space.seed={grid=[1], ints=[1,2]}"], "name the values in one way: grid, choice, uniform"),
+        (["sweep.space.training.learning_rate.loguniform=[0, 1]"], "both bounds of loguniform must be above zero"),
+        (["sweep.space.seed.ints=[4, 2]"], "the first bound must be below the second"),
+        (["sweep.stop.metric=f1"], "sweep.stop.metric: must be "),
+        (["sweep.search={type='optuna'}"], "sweep.search.maximise: needs validation data; set validation of mood, "),
+        (["sweep.samples=3"], "sweep.samples: grids alone have nothing to draw"),
+        (["sweep.space.sweep.seed.grid=[1]"], "sweep.space.sweep.seed: is no part of what a point may change"),
+    ],
+)  # fmt: skip
+def test_bad_spaces_are_refused_in_a_second(tiny, fltac, tmp_path, overrides, told):
+    began = time.monotonic()
+    code, _, err = fltac("sweep", tiny, *overrides, "--out", tmp_path / "out")
+    assert time.monotonic() - began < 2  # on a busy machine
+    assert code == 2
+    assert told in err
+    assert not (tmp_path / "out").exists()
 
 
 def test_all_that_is_wrong_is_told_at_once(tiny, fltac):

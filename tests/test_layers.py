@@ -7,7 +7,7 @@ import pytest
 import fltac
 from fltac.config import Flat, Hdbscan, Kmeans, Mean, Oracle, Product, Single
 from fltac.errors import InputError
-from fltac.layers import AXES, load, load_layers, merge, methods
+from fltac.layers import AXES, load, merge, methods, read
 
 MINIMAL = """
 name = "tiny"
@@ -43,7 +43,7 @@ def axes(loaded):
 
 
 def test_the_default_method_is_fltac(write):
-    loaded = load_layers(write())
+    loaded = read(write()).resolve()
     assert loaded.experiment.method == "fltac"
     assert loaded.experiment.clustering == Hdbscan(type="hdbscan")
     assert loaded.origins == dict.fromkeys(AXES, "preset fltac (default)")
@@ -51,8 +51,8 @@ def test_the_default_method_is_fltac(write):
 
 @pytest.mark.parametrize("method", methods())
 def test_every_preset_loads_from_each_layer_alike(write, method):
-    in_file = load_layers(write(f'method = "{method}"'))
-    on_command_line = load_layers(write(), [f"method={method}"])
+    in_file = read(write(f'method = "{method}"')).resolve()
+    on_command_line = read(write(), [f"method={method}"]).resolve()
     assert in_file.experiment == on_command_line.experiment
     assert in_file.origins == dict.fromkeys(AXES, f"preset {method} (file)")
     assert on_command_line.origins == dict.fromkeys(AXES, f"preset {method} (command line)")
@@ -63,7 +63,7 @@ def test_the_methods_are_the_published_ones_and_the_bars():
 
 
 def test_a_layers_own_axes_apply_after_its_method(write):
-    loaded = load_layers(write('method = "fltac-paper"', '[clustering]\nk = 7\n[merging]\nweights = "examples"'))
+    loaded = read(write('method = "fltac-paper"', '[clustering]\nk = 7\n[merging]\nweights = "examples"')).resolve()
     assert axes(loaded) == {
         "exchange": loaded.experiment.exchange,
         "similarity": Flat(type="flat"),
@@ -76,7 +76,7 @@ def test_a_layers_own_axes_apply_after_its_method(write):
 
 def test_a_later_method_resets_the_axes_below_it(write):
     file = write('method = "fltac-paper"', '[clustering]\nk = 7\n[similarity]\ntype = "product"')
-    loaded = load_layers(file, ["method=fedit", "merging.weights=uniform"])
+    loaded = read(file, ["method=fedit", "merging.weights=uniform"]).resolve()
     assert loaded.experiment.clustering == Single(type="single")
     assert loaded.experiment.similarity == Flat(type="flat")
     assert loaded.experiment.merging == Mean(type="mean", weights="uniform")

@@ -10,9 +10,7 @@ from fltac.config.experiment import (
     ClientResources,
     Data,
     Experiment,
-    Grid,
     Resources,
-    Sweep,
     Wire,
     cross_checks,
 )
@@ -40,12 +38,15 @@ from fltac.config.method import (
     Subspace,
 )
 from fltac.config.model import Adapter, HubModel, Model, PackageModel, PathModel
+from fltac.config.sweep import MAXIMISED, Asha, Dimension, Drawn, Optuna, Sweep
 from fltac.config.tasks import Clients, Dirichlet, FilesTask, HubTask, LabelDirichlet, SampleTask, Table, Task, Training
 
 __all__ = [
+    "MAXIMISED",
     "Adapter",
     "Agglomerative",
     "Alerts",
+    "Asha",
     "B",
     "Blend",
     "Change",
@@ -57,13 +58,14 @@ __all__ = [
     "Clustering",
     "Config",
     "Data",
+    "Dimension",
     "Dirichlet",
+    "Drawn",
     "Each",
     "Exchange",
     "Experiment",
     "FilesTask",
     "Flat",
-    "Grid",
     "Hdbscan",
     "HubModel",
     "HubTask",
@@ -73,6 +75,7 @@ __all__ = [
     "Mean",
     "Merging",
     "Model",
+    "Optuna",
     "Oracle",
     "PackageModel",
     "PathModel",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,7 @@ from fltac.config.base import Bound, Config, Dtype, Positive
 from fltac.config.changes import Change, ClientDrifts, ClientJoins, TaskBegins, TaskEnds
 from fltac.config.method import Clustering, Exchange, Merging, Similarity
 from fltac.config.model import Adapter, Model
+from fltac.config.sweep import Optuna, Sweep
 from fltac.config.tasks import Clients, FilesTask, Table, Task, Training
 
 
@@ -54,14 +55,6 @@ class Alerts(Config):
 
 class Data(Config):
     root: str  # absolute in a loaded experiment
-
-
-class Grid(Config):
-    grid: Annotated[tuple[Any, ...], Field(strict=False, min_length=1)]
-
-
-class Sweep(Config):
-    space: dict[str, Grid]
 
 
 class Experiment(Config):
@@ -118,6 +111,7 @@ def cross_checks(experiment: Experiment) -> list[tuple[str, str, object]]:
             elif sum(row) == 0:
                 wrong.append((key, "gives the task to nobody; make one share positive", list(row)))
     wrong += _changes(experiment, names)
+    wrong += _sweep(experiment)
     if experiment.exchange.adapters == "shared":
         if experiment.clustering.type != "single":
             what = 'a shared adapter serves all tasks, so it goes with type = "single" alone'
@@ -181,3 +175,26 @@ def _changes(experiment: Experiment, names: list[str]) -> Iterator[tuple[str, st
         for (before, there, _), (round, then, key) in pairwise(sorted(each)):
             if before == round or there == then:
                 yield key, f"{' '.join(map(str, what))} comes and goes in turn, one change a round", round
+
+
+def _sweep(experiment: Experiment) -> Iterator[tuple[str, str, object]]:
+    """Whether what the search goes by will be there, and whether draws would be drawn."""
+    if (sweep := experiment.sweep) is None:
+        return
+    asked: dict[str, str | None] = {}
+    if isinstance(sweep.search, Optuna):
+        asked = {"sweep.search.maximise": sweep.search.maximise, "sweep.search.minimise": sweep.search.minimise}
+    if sweep.stop is not None:
+        asked["sweep.stop.metric"] = sweep.stop.metric
+    unjudged = [task.name for task in experiment.tasks if task.validation == 0]
+    for key, metric in asked.items():
+        if metric == "accuracy_validation_mean" and unjudged:
+            what = f"needs validation data; set validation of {', '.join(unjudged)}, or go by another metric"
+            yield key, what, metric
+        if metric == "ari" and experiment.exchange.adapters == "shared":
+            yield key, "is not there where one adapter serves all tasks; go by another metric", metric
+    if sweep.samples > 1 and asked.keys() <= {"sweep.stop.metric"} and all(one.grid for one in sweep.space.values()):
+        yield "sweep.samples", "grids alone have nothing to draw; leave it out", sweep.samples
+    for key in sweep.space:
+        if key.split(".")[0] in ("sweep", "name"):
+            yield f"sweep.space.{key}", "is no part of what a point may change; remove it", key

@@ -145,3 +145,15 @@ def accuracies(evaluations: Rows, split: str, metric: str = "accuracy") -> dict[
         for row in evaluations
         if row["cluster"] is None and row["split"] == split and row["metric"] == metric
     }
+
+
+def searched(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """What a search may go by after these rounds (`fltac.config.sweep`), as far as it is there."""
+    last, validation = lines[-1], lines[-1]["accuracy_validation"]
+    found = {
+        **{name: last[name] for name in ("accuracy_mean", "train_loss", "ari")},
+        "accuracy_validation_mean": sum(validation.values()) / len(validation) if validation else None,
+        "bytes_round": last["bytes_up"] + last["bytes_down"],
+        "bytes_total": sum(line["bytes_up"] + line["bytes_down"] for line in lines),
+    }
+    return {name: value for name, value in found.items() if value is not None}

@@ -47,8 +47,8 @@ class RunDirectory:
         except OSError as error:
             what = f"cannot be made: {error.strerror}; name another folder"
             raise InputError(Problem("--out", what, str(self.path)), "command line") from None
-        _write(self.path / "experiment.json", experiment.encode())
         self.write_provenance(provenance)
+        write(self.path / "experiment.json", experiment.encode())  # last: with it the folder is a run
 
     @classmethod
     def open(cls, path: str | Path) -> RunDirectory:
@@ -61,7 +61,11 @@ class RunDirectory:
     # -- writing -----------------------------------------------------------------------------------
 
     def write_provenance(self, provenance: Mapping[str, Any]) -> None:
-        _write(self.path / "provenance.json", _json(provenance, indent=2))
+        write(self.path / "provenance.json", _json(provenance, indent=2))
+
+    def count_restart(self) -> None:
+        before = self.provenance()
+        self.write_provenance(before | {"restarts": before["restarts"] + 1})
 
     def write_bars(self, evaluations: Rows) -> None:
         """What v0 does on every task, as round 0 of the evaluations."""
@@ -84,7 +88,7 @@ class RunDirectory:
             shutil.rmtree(old)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        _write(self.path / "summary.json", _json(summary, indent=2))
+        write(self.path / "summary.json", _json(summary, indent=2))
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -144,7 +148,7 @@ class RunDirectory:
         told["alerts.jsonl"] = [alert for line in told["rounds.jsonl"] for alert in line["alerts"]]
         for name, entries in told.items():
             if (self.path / name).is_file() or entries:
-                _write(self.path / name, b"".join(map(_json, entries)))
+                write(self.path / name, b"".join(map(_json, entries)))
         parts = [part for name in TABLES for part in (self.path / f"{name}.parquet").glob("round-*.parquet")]
         for part in [*parts, *(self.path / "adapters").glob("round-*")]:
             if _round_order(part) > last:
@@ -158,7 +162,7 @@ class RunDirectory:
         folder.mkdir(exist_ok=True)
         sink = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_pylist(rows, schema=TABLES[name]), sink)
-        _write(folder / f"{_round_name(round)}.parquet", sink.getvalue().to_pybytes())
+        write(folder / f"{_round_name(round)}.parquet", sink.getvalue().to_pybytes())
 
 
 def require_new(path: Path, option: str, remedy: str) -> None:
@@ -191,7 +195,7 @@ def _append(file: Path, content: bytes) -> None:
         os.fsync(appended.fileno())
 
 
-def _write(file: Path, content: bytes) -> None:
+def write(file: Path, content: bytes) -> None:
     """Whole or not at all: to a temporary name, synced, renamed."""
     temporary = file.with_name(f".{file.name}.tmp")
     with temporary.open("wb") as out:
@@ -207,7 +211,7 @@ def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     for name, content in files.items():
-        _write(temporary / name, content)
+        write(temporary / name, content)
     shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
     descriptor = os.open(folder.parent, os.O_RDONLY)

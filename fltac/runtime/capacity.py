@@ -33,6 +33,11 @@ class Need:
         """CPUs of all actors, as Ray counts them."""
         return math.ceil(self.actors * self.num_cpus)
 
+    @property
+    def bundles(self) -> list[dict[str, float]]:
+        """What each actor is made with, as Ray's resources: a placement group of it has room for all."""
+        return [{"CPU": self.num_cpus, "GPU": self.num_gpus} if self.num_gpus else {"CPU": self.num_cpus}] * self.actors
+
 
 def fits(node: Node, need: Need) -> int:
     """How many of the actors one node takes: a fraction of a GPU lies on one device, whole GPUs are whole devices."""
@@ -44,13 +49,16 @@ def fits(node: Node, need: Need) -> int:
     return min(by_cpu, node.gpus // int(need.num_gpus))
 
 
-def needed(experiment: Experiment, nodes: Sequence[Node]) -> Need:
-    """The actors of an experiment on these nodes: as many as it says, or as fit (at most one a client)."""
+def needed(experiment: Experiment, nodes: Sequence[Node], beside: int = 1) -> Need:
+    """The actors of an experiment on these nodes: as many as it says, or as fit (at most one a client).
+
+    With so many experiments side by side each takes its part of the room, and one actor at least.
+    """
     one = experiment.resources.client
     if experiment.resources.actors != "auto":
         return Need(experiment.resources.actors, one.num_cpus, one.num_gpus)
     room = sum(fits(node, Need(1, one.num_cpus, one.num_gpus)) for node in nodes)
-    return Need(max(1, min(room, experiment.clients.count)), one.num_cpus, one.num_gpus)
+    return Need(max(1, min(room // beside, experiment.clients.count)), one.num_cpus, one.num_gpus)
 
 
 def check(need: Need, nodes: Sequence[Node]) -> None:

@@ -11,14 +11,15 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ray
+from ray.util.placement_group import PlacementGroup
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from fltac.config import Experiment
 from fltac.errors import InputError, Problem
-from fltac.runtime.capacity import Node, check, cores, needed
+from fltac.runtime.capacity import Need, Node, check, cores
 from fltac.server.aggregator import Aggregator
 from fltac.server.state import Post, Setup, Step, dump, load
 
@@ -35,16 +36,19 @@ READY_SECONDS = 300.0  # for an actor to start; a cluster that is busy for longe
 class ClientActor:
     """Hosts clients on one resident model; holds nothing of a round when the round is over."""
 
-    def __init__(self, kind: str, num_cpus: float, num_gpus: float) -> None:
+    def __init__(self, num_cpus: float, num_gpus: float) -> None:
         import torch
 
-        import fltac.client  # noqa: F401  # slow, so imported while the driver still prepares the world
-        from fltac.model.backbone import warm_up
-
-        warm_up(kind)
         torch.set_num_threads(max(1, int(num_cpus)))
         if 0 < num_gpus < 1 and torch.cuda.is_available():  # Ray only keeps books; the driver must not take it all
             torch.cuda.set_per_process_memory_fraction(num_gpus)
+
+    def warm_up(self, kind: str) -> None:
+        """Imports what is slow to import, while the driver still prepares the world."""
+        import fltac.client  # noqa: F401
+        from fltac.model.backbone import warm_up
+
+        warm_up(kind)
 
     def load(self, world: World) -> None:
         from fltac.client import Host
@@ -88,7 +92,8 @@ class AggregatorActor:
 class Cluster:
     """A connection to Ray: the named cluster, or one of our own that ends with us."""
 
-    def __init__(self, experiment: Experiment, address: str | None) -> None:
+    def __init__(self, needs: Callable[[Sequence[Node]], Need], address: str | None) -> None:
+        """`needs` tells the actors of an experiment, or of one of several side by side, on the nodes that there are."""
         self.address = address or os.environ.get("RAY_ADDRESS")
         self.folder: str | None = None
         self.warning = ""
@@ -96,12 +101,12 @@ class Cluster:
             what = "Ray is connected in this process already; call ray.shutdown() first"
             raise InputError(Problem("--address", what, self.address))
         try:
-            self._join(experiment)
+            self._join(needs)
         except BaseException:
             self.__exit__()
             raise
 
-    def _join(self, experiment: Experiment) -> None:
+    def _join(self, needs: Callable[[Sequence[Node]], Need]) -> None:
         """Connects or starts, once the actors are known to fit."""
         if self.address:
             self._connect()
@@ -110,11 +115,11 @@ class Cluster:
                 for node in ray.nodes()
                 if node["Alive"]
             ]
-            self.need = needed(experiment, self.nodes)
+            self.need = needs(self.nodes)
             check(self.need, self.nodes)
         else:
-            gpus = _gpus() if experiment.resources.client.num_gpus else 0  # asking takes torch, which takes seconds
-            self.need = needed(experiment, [Node("this machine", cores(), gpus)])
+            gpus = _gpus() if needs([Node("this machine", cores(), 1)]).num_gpus else 0  # asking takes torch: seconds
+            self.need = needs([Node("this machine", cores(), gpus)])
             slots = max(cores(), self.need.cpus)  # more slots than cores only makes them share
             self.nodes = [Node("this machine", slots, gpus)]
             check(self.need, self.nodes)
@@ -155,13 +160,17 @@ class Cluster:
 class RayRuntime:
     """Client actors and an aggregator actor on a cluster. The driver passes references and decodes no payload."""
 
-    def __init__(self, cluster: Cluster, kind: str) -> None:
-        need = cluster.need
-        options = {"num_cpus": need.num_cpus, "num_gpus": need.num_gpus}
-        make = ray.remote(ClientActor).options(**options).remote
+    def __init__(self, need: Need, group: PlacementGroup | None = None) -> None:
+        """With a placement group of `need.bundles` all actors live in it, which they would not by themselves."""
+        place = PlacementGroupSchedulingStrategy(group) if group else None
         self.need = need
-        self.actors = [make(kind, need.num_cpus, need.num_gpus) for _ in range(need.actors)]
-        self.aggregator = ray.remote(AggregatorActor).options(num_cpus=0).remote()
+        self.actors = [
+            ray.remote(ClientActor)
+            .options(num_cpus=each["CPU"], num_gpus=each.get("GPU", 0), scheduling_strategy=place)
+            .remote(need.num_cpus, need.num_gpus)
+            for each in need.bundles
+        ]
+        self.aggregator = ray.remote(AggregatorActor).options(num_cpus=0, scheduling_strategy=place).remote()
 
     def __enter__(self) -> RayRuntime:
         return self
@@ -169,6 +178,11 @@ class RayRuntime:
     def __exit__(self, *error: object) -> None:
         for actor in (*self.actors, self.aggregator):
             ray.kill(actor)
+
+    def warm_up(self, kind: str) -> None:
+        """Has the actors import what a kind of model takes, while the driver does something else."""
+        for actor in self.actors:
+            actor.warm_up.remote(kind)
 
     def load(self, world: World, setup: Setup) -> None:
         """The world goes once into the object store, where every actor on a node maps it without a copy."""

@@ -7,8 +7,9 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from fltac.records.store import RunDirectory
 from fltac.records.summary import Summary, summarise
 
 if TYPE_CHECKING:  # torch takes seconds: it is imported while the actors start, not before
+    from fltac.protocol import Runtime
     from fltac.server.state import Setup
     from fltac.world import World
 
@@ -46,12 +48,10 @@ def run(
     if runtime not in ("ray", "local"):
         raise InputError(Problem("runtime", "must be 'ray' or 'local'", runtime))
     folder = out_folder(experiment.name, out)
-    provenance = {"command": sys.argv, "directory": str(Path.cwd()), "runtime": runtime, "restarts": 0, **_machine()}
     directory = RunDirectory(folder)
     directory.require_new()
-    return _run(
-        experiment, directory, lambda: directory.create(experiment.dump(), provenance), runtime, address, tell, say
-    )
+    begin = partial(directory.create, experiment.dump(), provenance(runtime))
+    return _run(experiment, directory, begin, runtime, address, tell, say)
 
 
 def resume(
@@ -67,13 +67,8 @@ def resume(
     if summary is not None:
         say(f"{out} is finished")
         return Summary(**summary)
-    experiment = load(directory.experiment_file)
-    provenance = directory.provenance()
-
-    def again() -> None:
-        directory.write_provenance(provenance | {"restarts": provenance["restarts"] + 1})
-
-    return _run(experiment, directory, again, runtime or provenance["runtime"], address, tell, say)
+    runtime = runtime or directory.provenance()["runtime"]
+    return _run(load(directory.experiment_file), directory, directory.count_restart, runtime, address, tell, say)
 
 
 def out_folder(name: str, out: str | Path | None) -> Path:
@@ -102,42 +97,58 @@ def _run(
     if runtime == "local":
         from fltac.runtime.local import LocalRuntime
 
-        world, setup = _prepare(experiment)
+        world, setup = prepare(experiment)
         begin()
         with LocalRuntime(world, setup) as local:
-            _federate(world, local, directory, tell)
+            for record in rounds(world, local, directory):
+                tell(record)
     else:
+        from fltac.runtime.capacity import needed
         from fltac.runtime.cluster import Cluster, RayRuntime
 
-        with Cluster(experiment, address) as cluster, RayRuntime(cluster, experiment.model.kind) as remote:
-            world, setup = _prepare(experiment)  # while the actors import: imports beside Ray's start slow both
+        with Cluster(partial(needed, experiment), address) as cluster, RayRuntime(cluster.need) as remote:
+            remote.warm_up(experiment.model.kind)
+            world, setup = prepare(experiment)  # while the actors import: imports beside Ray's start slow both
             begin()
             if cluster.warning:
                 say(f"warning: {cluster.warning}")
             remote.load(world, setup)
-            _federate(world, remote, directory, tell)
-    summary = summarise(directory)
-    directory.write_summary(summary.asdict())
-    directory.write_provenance(directory.provenance() | {"finished": _now()})
-    return summary
+            for record in rounds(world, remote, directory):
+                tell(record)
+    return conclude(directory)
 
 
-def _prepare(experiment: Experiment) -> tuple[World, Setup]:
+def prepare(experiment: Experiment) -> tuple[World, Setup]:
+    """What workers and server start from."""
     from fltac.world import build, plan, server_setup
 
     prepared = plan(experiment)
     return build(prepared), server_setup(prepared)
 
 
-def _federate(world: World, runtime: Any, directory: RunDirectory, tell: Tell) -> None:
+def rounds(world: World, runtime: Runtime, directory: RunDirectory) -> Iterator[RoundRecord]:
+    """Those that the run still lacks, one at a time, on disk when they are yielded."""
     from fltac.federation import federate
 
-    federate(world, runtime, directory, tell)
+    return federate(world, runtime, directory)
 
 
-def _machine() -> dict[str, Any]:
+def conclude(directory: RunDirectory) -> Summary:
+    """Writes the summary of a run that is over."""
+    summary = summarise(directory)
+    directory.write_summary(summary.asdict())
+    directory.write_provenance(directory.provenance() | {"finished": _now()})
+    return summary
+
+
+def provenance(runtime: str) -> dict[str, Any]:
+    """Where a run that begins now comes from."""
     installed = {name: metadata.version(name) for name in PACKAGES if _installed(name)}
     return {
+        "command": sys.argv,
+        "directory": str(Path.cwd()),
+        "runtime": runtime,
+        "restarts": 0,
         "started": _now(),
         "finished": None,
         "versions": {"python": platform.python_version(), **installed},

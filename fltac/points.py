@@ -1,0 +1,109 @@
+"""The points of a sweep: what each changes, and the experiment that it is."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fltac.config import Dimension, Experiment, Optuna, Sweep
+from fltac.errors import InputError, Problem
+from fltac.layers import Layers
+from fltac.seeds import generator
+
+Params = dict[str, Any]  # dotted key -> value
+POINT = "point"  # its number, in what Tune hands a trial
+
+
+@dataclass(frozen=True)
+class Study:
+    """A sweep as it was asked for."""
+
+    layers: Layers
+
+    @cached_property
+    def base(self) -> Experiment:
+        """The experiment that every point changes."""
+        return self.layers.resolve().experiment
+
+    @property
+    def sweep(self) -> Sweep:
+        """What is asked, or ranks and seeds where nothing is."""
+        return self.base.sweep or Sweep()
+
+    def experiment(self, params: Params) -> Experiment:
+        """The experiment of one point. Raises InputError where it is none."""
+        return self.layers.resolve(params).experiment
+
+    def points(self) -> list[Params]:
+        """Every combination of the grids, in order, with each of the draws of the rest: the same draws for each.
+
+        Raises InputError with what is wrong in any of them. Of a search that goes by results, no point is known yet,
+        but every value that it may choose (of an interval, both ends) is tried.
+        """
+        space, sweep = self.sweep.space, self.sweep
+        if isinstance(sweep.search, Optuna):
+            self._require(_each_value_once(space))
+            return []
+        grids = {key: one.grid for key, one in space.items() if one.grid is not None}
+        rest = {key: one for key, one in space.items() if one.grid is None}
+        draws = [
+            {key: draw(one, generator(sweep.seed, "sweep", key, sample)) for key, one in rest.items()}
+            for sample in range(sweep.samples)
+        ]
+        combinations = (dict(zip(grids, values, strict=True)) for values in itertools.product(*grids.values()))
+        points = [{**fixed, **drawn} for fixed, drawn in itertools.product(combinations, draws)]
+        points = [{key: point[key] for key in space} for point in points]  # as the file orders them
+        self._require(points)
+        return points
+
+    def _require(self, points: Iterable[Params]) -> None:
+        """Tells each mistake once, with the first point that makes it and how many do."""
+        wrong: dict[tuple[str, str], list[tuple[Params, Problem]]] = {}
+        for point in points:
+            try:
+                self.experiment(point)
+            except InputError as error:
+                for problem in error.problems:
+                    wrong.setdefault((problem.key, repr(problem.got)), []).append((point, problem))
+        if wrong:
+            raise InputError([_told(each) for each in wrong.values()], self.layers.path)
+
+
+def draw(dimension: Dimension, chance: np.random.Generator) -> Any:
+    """One value of a dimension that is no grid."""
+    if dimension.choice is not None:
+        return dimension.choice[int(chance.integers(len(dimension.choice)))]
+    if dimension.ints is not None:
+        return int(chance.integers(dimension.ints[0], dimension.ints[1], endpoint=True))
+    if dimension.loguniform is not None:
+        low, high = dimension.loguniform
+        return math.exp(chance.uniform(math.log(low), math.log(high)))
+    assert dimension.uniform is not None
+    return float(chance.uniform(*dimension.uniform))
+
+
+def label(params: Mapping[str, Any]) -> str:
+    """A point as people read it: `adapter.rank=4, seed=1`."""
+    return ", ".join(
+        f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in params.items()
+    )
+
+
+def _each_value_once(space: Mapping[str, Dimension]) -> list[Params]:
+    ends: dict[str, Sequence[Any]] = {
+        key: one.grid or one.choice or one.uniform or one.loguniform or one.ints or () for key, one in space.items()
+    }
+    first = {key: values[0] for key, values in ends.items()}
+    return [{**first, key: value} for key, values in ends.items() for value in values]
+
+
+def _told(each: Sequence[tuple[Params, Problem]]) -> Problem:
+    point, problem = each[0]
+    where = f"at {label(point)}" + (f" and {len(each) - 1} other points" if len(each) > 1 else "")
+    return Problem(problem.key, f"{problem.what}; {where}", problem.got)

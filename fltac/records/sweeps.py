@@ -1,0 +1,100 @@
+"""A sweep's folder: what was asked, a run directory a point, and the table of them all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fltac.errors import InputError, Problem
+from fltac.layers import Layers
+from fltac.points import Params, Study
+from fltac.records.store import RunDirectory, require_new, write
+from fltac.records.summary import summarise
+
+
+class SweepDirectory:
+    """`sweep.json` (what was asked), a point's `points/0000.json` and run directory `points/0000`, `points.parquet`."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).resolve()  # trials have other working directories
+
+    @staticmethod
+    def there(path: str | Path) -> bool:
+        """Whether a sweep was begun in the folder."""
+        return (Path(path) / "sweep.json").is_file()
+
+    def create(self, study: Study) -> None:
+        """Makes the folder. Raises InputError where something lies in the way."""
+        require_new(self.path, "--out", "name a new folder, or continue the sweep with fltac resume")
+        try:
+            (self.path / "points").mkdir(parents=True)
+        except OSError as error:
+            what = f"cannot be made: {error.strerror}; name another folder"
+            raise InputError(Problem("--out", what, str(self.path)), "command line") from None
+        layers = study.layers
+        asked = {"file": layers.path, "layers": {"file": layers.file, "command": layers.command}}
+        write(self.path / "sweep.json", (json.dumps(asked, indent=2) + "\n").encode())
+
+    def study(self) -> Study:
+        """What was asked."""
+        asked = json.loads((self.path / "sweep.json").read_text())
+        return Study(Layers(asked["file"], asked["layers"]["file"], asked["layers"]["command"]))
+
+    def run(self, number: int) -> RunDirectory:
+        """A point's run, begun or not."""
+        return RunDirectory(self.path / "points" / f"{number:04d}")
+
+    def note(self, number: int, params: Params, failure: str | None = None) -> None:
+        """A point's parameters, and why it is not finished where it failed; the last note counts."""
+        said = {"params": params, "failure": failure}
+        write(self.path / "points" / f"{number:04d}.json", (json.dumps(said, indent=2) + "\n").encode())
+
+    def noted(self) -> dict[int, Params]:
+        """The points that were begun, in order."""
+        files = sorted((self.path / "points").glob("*.json"), key=lambda file: int(file.stem))
+        return {int(file.stem): json.loads(file.read_text())["params"] for file in files}
+
+    def failure(self, number: int) -> str | None:
+        """Why a point is not finished; None where it is, or goes on."""
+        file = self.path / "points" / f"{number:04d}.json"
+        return json.loads(file.read_text())["failure"] if file.is_file() else None
+
+    def row(self, number: int, params: Params) -> dict[str, Any]:
+        """A point's parameters, where it stands, and what its rounds gave so far: a column a task and measure."""
+        run, failure = self.run(number), self.failure(number)
+        lines = run.lines()
+        status = "finished" if run.summary() else "failed" if failure else "begun" if lines else "waiting"
+        found = summarise(run).asdict() if lines else {}
+        return {"point": number, **params, "status": status, "failure": failure, **_flat(found)}
+
+    def write_table(self, points: Mapping[int, Params]) -> pa.Table:
+        """`points.parquet`, whole or not at all: a row a point, in order."""
+        rows = [self.row(number, params) for number, params in sorted(points.items())]
+        names = dict.fromkeys(name for row in rows for name in row)  # a task of some points is null in the others
+        columns = {name: _column([row.get(name) for row in rows]) for name in names}
+        table = pa.table(columns)
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink)
+        write(self.path / "points.parquet", sink.getvalue().to_pybytes())
+        return table
+
+
+def _flat(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"accuracy": {"sst2": .8}}` as `{"accuracy.sst2": .8}`."""
+    flat: dict[str, Any] = {}
+    for name, value in summary.items():
+        flat |= {f"{name}.{task}": one for task, one in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _column(values: list[Any]) -> pa.Array:
+    """A column of one type; values of several (8 and "auto") or of tables are written as JSON."""
+    try:
+        return pa.array([float(v) if isinstance(v, float) else v for v in values])
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([None if value is None else json.dumps(value) for value in values])

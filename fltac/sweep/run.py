@@ -1,0 +1,141 @@
+"""A sweep from its first point to its table, begun or continued."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+
+from fltac.config import MAXIMISED, Optuna
+from fltac.points import POINT, Params, Study, label
+from fltac.records.summary import Summary
+from fltac.records.sweeps import SweepDirectory
+from fltac.runtime import launch
+from fltac.runtime.capacity import Need, Node, needed
+from fltac.runtime.cluster import Cluster
+from fltac.sweep.trial import Plan, Trial
+
+Say = Callable[[str], None]
+
+
+def sweep(study: Study, out: Path, address: str | None = None, say: Say = lambda text: None) -> pa.Table:
+    """Runs every point of a sweep into a new folder and returns the table of them.
+
+    A point that fails says so in its row, and the others go on. Raises InputError before anything is started where a
+    point is no experiment.
+    """
+    points = dict(enumerate(study.points()))
+    directory = SweepDirectory(out)
+    directory.create(study)
+    return _run(directory, study, points, address, say)
+
+
+def resume(out: Path, address: str | None = None, say: Say = lambda text: None) -> pa.Table:
+    """Continues a sweep: points that are finished are not run again, those that were begun go on from their last round.
+
+    A search that goes by results goes on from those that there are.
+    """
+    directory = SweepDirectory(out)
+    study = directory.study()
+    return _run(directory, study, dict(enumerate(study.points())) or directory.noted(), address, say)
+
+
+def _run(
+    directory: SweepDirectory, study: Study, points: Mapping[int, Params], address: str | None, say: Say
+) -> pa.Table:
+    left = {number: params for number, params in points.items() if directory.run(number).summary() is None}
+    searching = isinstance(study.sweep.search, Optuna)
+    more = study.sweep.samples - len(points) if searching else 0
+    if len(left) < len(points):
+        say(f"{len(points) - len(left)} of {len(points) + more} points are finished already")
+    try:
+        if left or more:
+            beside = min(len(left) + more, study.sweep.concurrent or len(left) + more)
+            asked = [study.experiment(params) for params in left.values()] or [study.base]
+
+            def largest(nodes: Sequence[Node]) -> Need:
+                needs = [needed(experiment, nodes, beside) for experiment in asked]
+                return max(needs, key=lambda need: (need.actors * need.num_gpus, need.cpus))
+
+            with Cluster(largest, address) as cluster:
+                plan = Plan(directory, study, left, cluster.nodes, beside)
+                if left:
+                    _fit(plan, cluster.need, say, param_space={POINT: tune.grid_search(sorted(left))})
+                if more:
+                    from fltac.sweep.search import search  # optuna is an extra
+
+                    _fit(plan, cluster.need, say, search_alg=search(directory, study), num_samples=more)
+    finally:
+        shutil.rmtree(directory.path / "tune", ignore_errors=True)
+        table = directory.write_table({**points, **directory.noted()})
+    return table
+
+
+def _fit(
+    plan: Plan,
+    need: Need,
+    say: Say,
+    param_space: dict[str, Any] | None = None,
+    search_alg: Any = None,
+    num_samples: int = 1,
+) -> None:
+    stop, scheduler = plan.study.sweep.stop, None
+    if stop is not None:
+        scheduler = ASHAScheduler(
+            metric=stop.metric,
+            mode="max" if stop.metric in MAXIMISED else "min",
+            max_t=max(plan.study.base.rounds, stop.grace),
+            grace_period=stop.grace,
+            reduction_factor=stop.factor,
+        )
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the run directories are the record
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the new one prints at any verbosity
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by `Told`
+    room = sum(int(node.cpus / need.num_cpus) for node in plan.nodes) // need.actors
+    tune.Tuner(
+        tune.with_resources(tune.with_parameters(Trial, plan=plan), plan.bundles),
+        param_space=param_space,
+        tune_config=tune.TuneConfig(
+            search_alg=search_alg,
+            scheduler=scheduler,
+            num_samples=num_samples,
+            max_concurrent_trials=max(1, min(room, plan.beside)),
+            reuse_actors=True,  # a process that has imported torch runs the next point at once
+        ),
+        run_config=tune.RunConfig(
+            name="tune", storage_path=str(plan.directory.path), verbose=0, callbacks=[Told(plan, say)]
+        ),
+    ).fit()
+
+
+class Told(tune.Callback):  # type: ignore[misc]
+    """Says a line for each point that ends, and concludes those that Tune ended early."""
+
+    def __init__(self, plan: Plan, say: Say) -> None:
+        self.plan, self.say = plan, say
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        number, params = trial.config[POINT], self.plan.params(trial.config)
+        run = self.plan.directory.run(number)
+        early = run.summary() is None
+        summary = launch.conclude(run) if early else Summary(**(run.summary() or {}))
+        sent = (summary.bytes_up + summary.bytes_down) / 1e6
+        self.say(
+            f"point {number} ({label(params)}): accuracy {summary.accuracy_mean:.3f}, {sent:.1f} MB, "
+            f"{summary.seconds:.0f} s" + (f", ended after round {summary.rounds}" if early else "")
+        )
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        number, params = trial.config[POINT], self.plan.params(trial.config)
+        cause = self.plan.directory.failure(number)
+        if cause is None:  # its process died, and could not say so itself
+            cause = Path(trial.error_file).read_text().strip().splitlines()[-1]
+            self.plan.directory.note(number, params, cause)
+        self.say(f"point {number} ({label(params)}) failed: {cause.splitlines()[0]}")

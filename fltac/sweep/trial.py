@@ -1,0 +1,104 @@
+"""A trial of Ray Tune: a process that runs one point after another, each on client actors of its own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray import tune
+
+from fltac.errors import reason
+from fltac.points import POINT, Params, Study
+from fltac.records.rounds import RoundRecord, searched
+from fltac.records.sweeps import SweepDirectory
+from fltac.runtime import launch
+from fltac.runtime.capacity import Need, Node, needed
+from fltac.runtime.cluster import RayRuntime
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a trial needs to know beside its number."""
+
+    directory: SweepDirectory
+    study: Study
+    points: Mapping[int, Params]  # that are known before they begin
+    nodes: Sequence[Node]
+    beside: int  # points that may run at a time, if there is room
+
+    def params(self, config: Mapping[str, Any]) -> Params:
+        """Of the point that Tune's `config` names, or holds."""
+        return self.points.get(config[POINT]) or {key: value for key, value in config.items() if key != POINT}
+
+    def need(self, config: Mapping[str, Any]) -> Need:
+        return needed(self.study.experiment(self.params(config)), self.nodes, self.beside)
+
+    def bundles(self, config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+        """The trial's own process takes nothing, its actors what they are made with."""
+        return tune.PlacementGroupFactory([{"CPU": 0}, *self.need(config).bundles])
+
+
+class Trial(tune.Trainable):  # type: ignore[misc]
+    """One point after another in one process; a step is a round."""
+
+    def setup(self, config: dict[str, Any], plan: Plan) -> None:
+        self.plan = plan
+        self.runtime: RayRuntime | None = None
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.config = new_config
+        self.rounds: Iterator[RoundRecord] | None = None
+        return True
+
+    def step(self) -> dict[str, Any]:
+        number, params = self.config[POINT], self.plan.params(self.config)
+        run = self.plan.directory.run(number)
+        with self._noted(number, params):
+            if self.rounds is None:
+                self.plan.directory.note(number, params)
+                self.rounds = self._begin(number, params)
+            next(self.rounds, None)  # None: all rounds were there, and only the summary was not
+            lines = run.lines()
+            if over := len(lines) == self.plan.study.experiment(params).rounds:
+                launch.conclude(run)
+        return {**searched(lines), "done": over}
+
+    def cleanup(self) -> None:
+        if self.runtime is not None:
+            self.runtime.__exit__()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Nothing: the run directory has its own after every round."""
+        return {}
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """The run directory is gone on from wherever it stands."""
+
+    def _begin(self, number: int, params: Params) -> Iterator[RoundRecord]:
+        experiment, run = self.plan.study.experiment(params), self.plan.directory.run(number)
+        if run.experiment_file.is_file():
+            run.count_restart()
+        else:
+            shutil.rmtree(run.path, ignore_errors=True)  # what a torn start left
+            run.create(experiment.dump(), launch.provenance("ray"))
+        need = self.plan.need(self.config)
+        if self.runtime is None or self.runtime.need != need:
+            self.cleanup()
+            self.runtime = RayRuntime(need, ray.util.get_current_placement_group())
+            self.runtime.warm_up(experiment.model.kind)
+        world, setup = launch.prepare(experiment)
+        self.runtime.load(world, setup)
+        return launch.rounds(world, self.runtime, run)
+
+    @contextmanager
+    def _noted(self, number: int, params: Params) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.plan.directory.note(number, params, reason(error))
+            raise
