@@ -130,7 +130,7 @@ def resume(
 
 @app.command()
 def report(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Run directories, side by side.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Run directories side by side, or sweeps.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The page; beside the run where not given.")
     ] = None,
@@ -138,10 +138,36 @@ def report(
         Embedding, typer.Option(help="Plane of the evolution of adapters; umap needs fltac[umap].")
     ] = Embedding.pca,
 ) -> None:
-    """Write one self-contained HTML page about one or more runs."""
+    """Write one self-contained HTML page about one or more runs, or about sweeps: the map of accuracy against bytes."""
+    if any(SweepDirectory.there(folder) for folder in folders):
+        from fltac.report.sweep_page import write_sweep_report
+
+        page = write_sweep_report(folders, output)
+        screen.say(f"report in {page}, its figures in {page.with_name('map.csv')} and map.parquet")
+        return
     from fltac.report.page import write_report
 
     screen.say(f"report in {write_report(folders, output, embedding.value)}")
+
+
+@app.command()
+def recommend(
+    folders: Annotated[list[Path], typer.Argument(metavar="SWEEP...", help="Sweeps of the same experiment.")],
+    tolerance: Annotated[float, typer.Option(help="Points of validation accuracy that may be lost.", min=0)] = 1.0,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Experiment file; beside the sweep where not given.")
+    ] = None,
+) -> None:
+    """Name the configuration of fewest bytes that is within a tolerance of the best, and write it as an experiment."""
+    from fltac.report.fronts import trajectories
+    from fltac.report.recommend import recommend, write_recommended
+
+    table = trajectories(folders)
+    choice = recommend(table, tolerance)
+    screen.recommended(choice, tolerance)
+    file = output or folders[0] / "recommended.json"
+    write_recommended(choice, SweepDirectory(folders[0]), file)
+    screen.say(f"fltac run {file} runs it")
 
 
 @app.command()

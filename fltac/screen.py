@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from fltac.points import label
 from fltac.records.rounds import RoundRecord
 from fltac.records.summary import Summary
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from fltac.estimate import Estimate
+    from fltac.report.recommend import Choice
     from fltac.world import Plan
 
 console = Console(highlight=False, soft_wrap=True)
@@ -137,6 +139,31 @@ def points(table: pa.Table) -> None:
     for row in rows:
         if row["failure"]:
             errors.print(f"point {row['point']} failed: {row['failure']}", markup=False)
+
+
+def recommended(choice: Choice, tolerance: float) -> None:
+    """What was chosen, what it is held against, and what it gives on test data, by task."""
+    chosen, best = choice.chosen, choice.best
+    most = "" if choice.most != choice.most else f" (at most {choice.most:.2f} with 95 % confidence)"  # nan
+    say(f"recommended: {label({key: chosen[key] for key in choice.params})}")
+    say(f"best:        {label({key: best[key] for key in choice.params})}")
+    say(
+        f"validation: {100 * chosen['validation']:.2f} against {100 * best['validation']:.2f} of the best,"
+        f" {choice.loss:.2f} points less{most}, tolerance {tolerance:g}; {chosen['seeds']} seeds"
+    )
+    part = chosen["bytes"] / best["bytes"]
+    say(f"bytes: {size(chosen['bytes'])} against {size(best['bytes'])}, {100 * part:.0f} % of them")
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("test accuracy", "recommended", "95 % interval", "best"):
+        shown.add_column(name, justify="left" if name == "test accuracy" else "right")
+    names = sorted(name for name in map(str, chosen) if name.split(".")[0] == "accuracy")
+    for key in (name for name in names if not name.endswith((".low", ".high"))):
+        low, high = chosen[f"{key}.low"], chosen[f"{key}.high"]
+        between = "-" if low != low else f"{low:.3f} to {high:.3f}"
+        shown.add_row(key.removeprefix("accuracy."), f"{chosen[key]:.3f}", between, f"{best[key]:.3f}")
+    console.print(shown)
+    for warning in choice.warnings:
+        errors.print(f"warning: {warning}", markup=False)
 
 
 def checked(plan: Plan, origins: Mapping[str, str], guess: Estimate) -> None:

@@ -150,9 +150,10 @@ def accuracies(evaluations: Rows, split: str, metric: str = "accuracy") -> dict[
 def searched(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """What a search may go by after these rounds (`fltac.config.sweep`), as far as it is there."""
     last, validation = lines[-1], lines[-1]["accuracy_validation"]
+    whole = validation.keys() == last["accuracy"].keys()  # a mean of some tasks would be another mean
     found = {
         **{name: last[name] for name in ("accuracy_mean", "train_loss", "ari")},
-        "accuracy_validation_mean": sum(validation.values()) / len(validation) if validation else None,
+        "accuracy_validation_mean": sum(validation.values()) / len(validation) if whole else None,
         "bytes_round": last["bytes_up"] + last["bytes_down"],
         "bytes_total": sum(line["bytes_up"] + line["bytes_down"] for line in lines),
     }

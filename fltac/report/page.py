@@ -36,18 +36,22 @@ def write_report(paths: Sequence[str | Path], out: str | Path | None = None, emb
     runs = read_runs(paths)
     folder = Path(paths[0]) if len(runs) == 1 else Path()
     out = folder / "report.html" if out is None else Path(out)
-    page = render(runs, embedding)
+    write_page(out, render(runs, embedding))
+    return out
+
+
+def write_page(out: Path, page: str) -> None:
+    """Raises InputError where it cannot be written."""
     try:
         out.write_text(page, encoding="utf-8")
     except OSError as error:
         what = f"cannot be written: {error.strerror}; name a file in a folder that exists"
         raise InputError(Problem("-o", what, str(out)), "command line") from None
-    return out
 
 
 def render(runs: Sequence[Run], embedding: str = "pca") -> str:
     """The page as HTML, the same for the same records."""
-    template = _environment().get_template("page.html.j2")
+    template = environment().get_template("page.html.j2")
     return template.render(
         title=", ".join(dict.fromkeys(run.experiment["name"] for run in runs)),
         runs=runs,
@@ -117,7 +121,8 @@ def status(run: Run) -> Markup:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates with the filters that the pages share."""
     loader = PackageLoader("fltac.report", ".")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     filters = {"fixed": fixed, "whole": whole, "signed": signed, "bytes": human_bytes, "duration": duration}

@@ -1,0 +1,107 @@
+"""The map of accuracy against bytes: configurations over seeds, fronts, what an accuracy costs. Reads sweeps only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+
+from fltac.errors import InputError, Problem
+from fltac.records.rounds import searched
+from fltac.records.sweeps import SweepDirectory
+
+SEED, ARM = "seed", "method"
+CONFIDENCE = 0.95
+
+
+def trajectories(paths: Sequence[str | Path]) -> pd.DataFrame:
+    """A row a point and round of the sweeps in these folders: parameters, accuracies, bytes since the start.
+
+    Columns: `sweep`, `point`, the parameters, `round`, `bytes`, `accuracy` (mean of the tasks on test), `validation`
+    (null where there is none) and `accuracy.TASK`. Raises InputError for a folder that holds no sweep or no round.
+    """
+    rows: list[dict[str, Any]] = []
+    for path in map(Path, paths):
+        if not SweepDirectory.there(path):
+            raise InputError(Problem("DIR", "holds no sweep (it has no sweep.json)", str(path)), "command line")
+        directory = SweepDirectory(path)
+        base = directory.study().base
+        for number, params in directory.noted().items():
+            lines = directory.run(number).lines()
+            place = {"sweep": path.name, "point": number, SEED: base.seed, ARM: base.method, **params}
+            for line in lines:
+                found = searched(lines[: line["round"]])
+                rows.append(
+                    place
+                    | {"round": line["round"], "last": line["round"] == len(lines), "bytes": found["bytes_total"]}
+                    | {"accuracy": line["accuracy_mean"], "validation": found.get("accuracy_validation_mean")}
+                    | {f"accuracy.{task}": value for task, value in line["accuracy"].items()}
+                )
+    if not rows:
+        raise InputError(Problem("DIR", "holds no finished round yet", str(paths[0])), "command line")
+    return pd.DataFrame(rows)
+
+
+def parameters(table: pd.DataFrame) -> list[str]:
+    """The columns by which configurations differ: all parameters but the seed."""
+    own = {"sweep", "point", "round", "last", "bytes", "accuracy", "validation", SEED, "seeds", "front", "own_front"}
+    return [name for name in table.columns if name not in own and name.split(".")[0] not in ("accuracy", "validation")]
+
+
+def tasks(table: pd.DataFrame) -> list[str]:
+    """The columns `accuracy.TASK`."""
+    names = [name for name in table.columns if name.startswith("accuracy.")]
+    return [name for name in names if not name.endswith((".low", ".high"))]
+
+
+def configurations(table: pd.DataFrame, at: str = "last") -> pd.DataFrame:
+    """A row a configuration (and round, with at = "round"): means over its seeds with Student's 95 % interval.
+
+    Columns: the parameters, `seeds` (how many), `bytes`, and for accuracy, validation and each task the mean and
+    `NAME.low`, `NAME.high`, null with one seed alone.
+    """
+    rows = table[table["last"]] if at == "last" else table
+    keys = [*parameters(table), *(["round"] if at == "round" else [])]
+    measured = ["accuracy", "validation", *tasks(table)]
+    found = []
+    for values, each in rows.groupby(keys, dropna=False, sort=False):
+        row = dict(zip(keys, values, strict=True)) | {"seeds": each[SEED].nunique(), "bytes": each["bytes"].mean()}
+        for name in measured:
+            mean, half = interval(each[name].to_numpy(dtype=float))
+            row |= {name: mean, f"{name}.low": mean - half, f"{name}.high": mean + half}
+        found.append(row)
+    return pd.DataFrame(found)
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """Mean and half the width of Student's 95 % interval, which is nan for one value alone."""
+    n = len(values)
+    half = student.ppf((1 + CONFIDENCE) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
+    return float(values.mean()), float(half)
+
+
+def on_front(size: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
+    """(n,) whether no other is as good for fewer bytes, or better for as many: the Pareto front."""
+    order = np.lexsort((-accuracy, size))
+    best = np.maximum.accumulate(np.concatenate([[-np.inf], accuracy[order][:-1]]))
+    front = np.zeros(len(size), dtype=bool)
+    front[order] = accuracy[order] > best
+    return front
+
+
+def bytes_to_reach(table: pd.DataFrame, targets: Sequence[float]) -> pd.DataFrame:
+    """What each arm needs to an accuracy: of its configurations and rounds whose mean over seeds is there, the fewest
+    bytes. A row an arm and target, with the parameters and the round that do it; null where none does."""
+    steps = configurations(table, at="round")
+    found = []
+    for arm, each in steps.groupby(ARM, sort=False):
+        for target in targets:
+            enough = each[each["accuracy"] >= target].sort_values("bytes", kind="stable")
+            best = next(iter(enough.to_dict("records")), {})
+            chosen = {name: best.get(name) for name in (*parameters(table), "round", "bytes", "accuracy", "seeds")}
+            found.append(chosen | {ARM: arm, "target": target})
+    return pd.DataFrame(found)
