@@ -38,6 +38,7 @@ from fltac.config.method import (
     Subspace,
 )
 from fltac.config.model import Adapter, HubModel, Model, PackageModel, PathModel
+from fltac.config.network import Network, Tier
 from fltac.config.sweep import MAXIMISED, Asha, Dimension, Drawn, Optuna, Sweep
 from fltac.config.tasks import Clients, Dirichlet, FilesTask, HubTask, LabelDirichlet, SampleTask, Table, Task, Training
 
@@ -75,6 +76,7 @@ __all__ = [
     "Mean",
     "Merging",
     "Model",
+    "Network",
     "Optuna",
     "Oracle",
     "PackageModel",
@@ -94,6 +96,7 @@ __all__ = [
     "Task",
     "TaskBegins",
     "TaskEnds",
+    "Tier",
     "Training",
     "Wire",
     "cross_checks",

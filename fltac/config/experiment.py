@@ -14,6 +14,7 @@ from fltac.config.base import Bound, Config, Dtype, Positive
 from fltac.config.changes import Change, ClientDrifts, ClientJoins, TaskBegins, TaskEnds
 from fltac.config.method import Clustering, Exchange, Merging, Similarity
 from fltac.config.model import Adapter, Model
+from fltac.config.network import Network
 from fltac.config.sweep import Optuna, Sweep
 from fltac.config.tasks import Clients, FilesTask, Table, Task, Training
 
@@ -73,6 +74,7 @@ class Experiment(Config):
     training: Training = Training()
     resources: Resources = Resources()
     wire: Wire = Wire()
+    network: Network = Network()
     exchange: Exchange
     similarity: Annotated[Similarity, Field(discriminator="type")]
     clustering: Annotated[Clustering, Field(discriminator="type")]
