@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fltac.config import parse_codec
 from fltac.data.batching import evaluation_batches, training_batches
 from fltac.data.shards import Shard
 from fltac.model.adapters import regauge
@@ -17,13 +18,15 @@ from fltac.model.backbone import Backbone, build
 from fltac.model.training import Score, Work, evaluate, train
 from fltac.seeds import generator
 from fltac.server.state import Post
-from fltac.wire.codecs import WireError, decode, encode, measure
-from fltac.wire.messages import Broadcast, Head, Update
+from fltac.wire.codecs import decode, encode, measure
+from fltac.wire.feedback import encode_change
+from fltac.wire.messages import Broadcast, Head, Update, WireError
 from fltac.world import World
 
 PROBE = 32  # examples of a slot on which what was sent is tried
 LEARNED = 0.1  # of the way from a guess to no loss at all: less is nothing to lose
-ClientState = Mapping[str, np.ndarray]  # what a client keeps to itself: `head-SLOT` where heads are local, `gain-SLOT`
+# what a client keeps to itself: `head-SLOT` where heads are local, `gain-SLOT`, `rest-SLOT` where changes are sent
+ClientState = Mapping[str, np.ndarray]
 
 
 class Order(NamedTuple):
@@ -132,7 +135,8 @@ class Client:
         update = Update(
             round, self.number, slot, self.world.spec.fingerprint, adapter, tuple(trained), total, choice, afresh
         )
-        encoded = encode(update, experiment.wire.up)
+        encoded, left_out = self._encoded(update, start, state)
+        own |= left_out
         counted = offered if first or not self.world.chooses else ()  # a menu is one download for all the slots
         up, down = measure(encoded), [measure(payload) for payload in counted]
         row = {
@@ -141,8 +145,10 @@ class Client:
             "task": None if self.world.shared else self.shards[slot].task,
             "bytes_up": up.total,
             "bytes_up_heads": up.heads,
+            "bytes_up_header": up.header,
             "bytes_down": sum(one.total for one in down),
             "bytes_down_heads": sum(one.heads for one in down),
+            "bytes_down_header": sum(one.header for one in down),
             "num_examples": total,
             "train_loss": done.loss,
             "seconds_train": time.perf_counter() - began,
@@ -151,9 +157,23 @@ class Client:
             own |= {f"head-{one}": head for one, head in zip(group, done.heads, strict=True)}
         return encoded, own, row
 
+    def _encoded(self, update: Update, start: np.ndarray, state: ClientState) -> tuple[bytes, ClientState]:
+        """The update's payload; where it says what changed, also what is kept for later, from v0 on anew."""
+        experiment, spec, name = self.world.experiment, self.world.spec, f"rest-{update.slot}"
+        codec = parse_codec(experiment.wire.up)
+        draw = generator(experiment.seed, "wire", "up", *update.key, update.round)
+        if codec.top is None:
+            return encode(update, codec, spec, draw), {}
+        memory = np.zeros_like(update.adapter)
+        if name in state and not np.array_equal(start, self.world.start_of(self.number)):
+            memory = state[name]
+        base = spec.only_b(start) if experiment.exchange.factors == "b" else start
+        payload, memory = encode_change(update, base, memory, codec, spec, draw)
+        return payload, {name: memory}
+
     def _opened(self, payload: bytes, round: int) -> Broadcast:
-        sent = decode(payload)
-        if not isinstance(sent, Broadcast) or sent.round != round or sent.spec != self.world.spec.fingerprint:
+        sent = decode(payload, self.world.spec)
+        if not isinstance(sent, Broadcast) or sent.round != round:
             raise WireError(f"a payload that is no broadcast of this run and round {round}")
         return replace(sent, adapter=self.world.whole(sent.adapter))
 
@@ -212,7 +232,7 @@ class Host:
         """A score a job, in order."""
         scores = []
         for job in jobs:
-            sent = decode(payloads[job.payload])
+            sent = decode(payloads[job.payload], self.world.spec)
             head = sent.heads[job.head].matrix if job.own_head is None else job.own_head
             examples = self.world.tasks[job.task].split(job.split)
             batches = evaluation_batches(examples.lengths, self.world.experiment.training.eval_batch_size)

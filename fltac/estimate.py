@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from fltac.config import Ifca
+from fltac.config import Ifca, parse_codec
 from fltac.timeline import holding
 from fltac.wire.codecs import expected_bytes
 from fltac.world import Plan
@@ -18,6 +18,7 @@ ACTIVATION_BYTES = (
 class Estimate(NamedTuple):
     """Bytes a round, both ways, if all slots there ever are train as often as `fraction` says; memory in MB.
 
+    Where zstd compresses a way, its bytes are the most that they can be.
     A frozen A comes down once: `bytes_first` in all, with each slot's first download.
     """
 
@@ -32,21 +33,22 @@ class Estimate(NamedTuple):
 def estimate(plan: Plan) -> Estimate:
     """From shapes alone; no weight is loaded."""
     experiment, columns = plan.experiment, plan.width + 1
-    heads: dict[int, list[int]] = {}
+    heads: dict[int, list[tuple[int, int]]] = {}
     for (client, _), shard in holding(plan.shards, 0).items():
-        heads.setdefault(client, []).append(plan.classes[shard.task] * columns)
+        heads.setdefault(client, []).append((plan.classes[shard.task], columns))
     shared = experiment.exchange.adapters == "shared"
-    sent = [group for sizes in heads.values() for group in ([sizes] if shared else [[size] for size in sizes])]
+    sent = [group for shapes in heads.values() for group in ([shapes] if shared else [[one] for one in shapes])]
     if experiment.exchange.heads == "local":
         sent = [[] for _ in sent]
     offers = sent  # what comes down
     if isinstance(experiment.clustering, Ifca):  # once a client: each cluster's adapter, and a head a slot
-        each = [[] if experiment.exchange.heads == "local" else sizes for sizes in heads.values()]
+        each = [[] if experiment.exchange.heads == "local" else shapes for shapes in heads.values()]
         offers = each * experiment.clustering.number(len(set(experiment.truths().values())))
-    size = plan.spec.size_b if experiment.exchange.factors == "b" else plan.spec.size
-    up = sum(expected_bytes(size, sizes, experiment.wire.up) for sizes in sent)
-    down = sum(expected_bytes(size, sizes, experiment.wire.down) for sizes in offers)
-    first = sum(expected_bytes(plan.spec.size, sizes, experiment.wire.down) for sizes in offers) - down
+    frozen = experiment.exchange.factors == "b"
+    up_codec, down_codec = parse_codec(experiment.wire.up), parse_codec(experiment.wire.down)
+    up = sum(expected_bytes(plan.spec, shapes, up_codec, frozen) for shapes in sent)
+    down = sum(expected_bytes(plan.spec, shapes, down_codec, frozen) for shapes in offers)
+    first = sum(expected_bytes(plan.spec, shapes, down_codec) for shapes in offers) - down
     fraction, training = experiment.clients.fraction, experiment.training
     tokens = max(training.batch_size, training.eval_batch_size) * training.max_length
     activations = tokens * plan.width * plan.layers * ACTIVATION_BYTES

@@ -193,9 +193,10 @@ def checked(plan: Plan, origins: Mapping[str, str], guess: Estimate) -> None:
     one, rounds = experiment.resources.client, experiment.rounds
     say(f"adapter: {plan.spec.size:,} numbers on {len(plan.spec.layers)} layers; base: {plan.base_size:,} parameters")
     first = f", {size(guess.bytes_first)} once" if guess.bytes_first else ""
+    most = "; at most, before zstd" if "zstd" in experiment.wire.up + experiment.wire.down else ""
     total = rounds * (guess.bytes_up + guess.bytes_down) + guess.bytes_first
     say(
-        f"bytes a round (estimate): up {size(guess.bytes_up)}, down {size(guess.bytes_down)}{first}"
+        f"bytes a round (estimate{most}): up {size(guess.bytes_up)}, down {size(guess.bytes_down)}{first}"
         f" for {guess.slots} adapters; in {rounds} rounds {size(total)}"
     )
     say(f"memory (estimate): base {size(guess.base_mb * 1e6)} a node, {size(guess.actor_mb * 1e6)} a client actor")

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from fltac.config import Experiment
+from fltac.config import Experiment, parse_codec
 from fltac.data.partition import partition
 from fltac.data.shards import Key, Shard, Shards
 from fltac.data.tasks import Split, TaskData, load_tasks
@@ -125,7 +125,8 @@ class World:
 
 def agreed_start(experiment: Experiment, spec: AdapterSpec, *who: int) -> np.ndarray:
     """v0 (p,) as the wire rounds it, the same numbers on both of its sides; `who` names a start of one client's own."""
-    return rounded(start_adapter(spec, experiment.seed, *who), experiment.wire.down)
+    draw = generator(experiment.seed, "wire", "v0", *who)
+    return rounded(start_adapter(spec, experiment.seed, *who), parse_codec(experiment.wire.down), spec, draw)
 
 
 def plan(experiment: Experiment) -> Plan:

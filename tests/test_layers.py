@@ -137,6 +137,7 @@ def test_merge_keeps_what_the_upper_layer_does_not_name_and_changes_neither():
         (["method=ffa-lora", "adapter.gauge=random"], r"adapter.gauge: .* set \"kept\" \(got 'random'\)"),
         (["exchange.factors=b", "merging.type=product_svd"], r"merging.type: .* set \"mean\" \(got 'product_svd'\)"),
         (["method=ifca", "adapter.init=per-client"], r"adapter.init: .* set \"shared\" \(got 'per-client'\)"),
+        (["wire.up=int8+top0.1", "adapter.gauge=random"], r"wire.up: .* set .* or no \+top \(got 'int8\+top0.1'\)"),
         (["method=ifca", "exchange.adapters=shared"], r"clustering.type: .* \(got 'ifca'\)"),
     ],
 )
@@ -174,6 +175,8 @@ def test_the_later_layer_says_how_the_scale_is_meant(write, table, overrides, sc
         ("training.learning_rate=1e-3", lambda e: e.training.learning_rate, 1e-3),
         ("wire.up=bfloat16", lambda e: e.wire.up, "bfloat16"),
         ('wire.up="bfloat16"', lambda e: e.wire.up, "bfloat16"),
+        ("wire.up=int4+top0.05+zstd", lambda e: e.wire.up, "int4+top0.05+zstd"),
+        ("wire.down=int8+zstd", lambda e: e.wire.down, "int8+zstd"),
         ("name=a-b", lambda e: e.name, "a-b"),
         ('adapter.targets=["q", "v"]', lambda e: e.adapter.targets, ("q", "v")),
         ("model.source.path=some/other=model", lambda e: e.model.source.path, "some/other=model"),

@@ -5,6 +5,7 @@ No torch and no Ray here: `fltac check` and every other reader of an experiment 
 
 from fltac.config.base import Config
 from fltac.config.changes import Change, ClientDrifts, ClientJoins, ClientLeaves, TaskBegins, TaskEnds
+from fltac.config.codec import Codec, parse_codec
 from fltac.config.experiment import (
     Alerts,
     ClientResources,
@@ -57,6 +58,7 @@ __all__ = [
     "ClientResources",
     "Clients",
     "Clustering",
+    "Codec",
     "Config",
     "Data",
     "Dimension",
@@ -100,4 +102,5 @@ __all__ = [
     "Training",
     "Wire",
     "cross_checks",
+    "parse_codec",
 ]

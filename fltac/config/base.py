@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-Dtype = Literal["float32", "float16", "bfloat16"]
 Names = Annotated[tuple[str, ...], Field(strict=False)]  # a TOML array, kept as a tuple
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, le=1)]

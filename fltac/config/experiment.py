@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from fltac.config.base import Bound, Config, Dtype, Positive
+from fltac.config.base import Bound, Config, Positive
 from fltac.config.changes import Change, ClientDrifts, ClientJoins, TaskBegins, TaskEnds
+from fltac.config.codec import DownCodec, UpCodec, parse_codec
 from fltac.config.method import Clustering, Exchange, Merging, Similarity
 from fltac.config.model import Adapter, Model
 from fltac.config.network import Network
@@ -36,8 +37,10 @@ class Resources(Config):
 
 
 class Wire(Config):
-    up: Dtype = "float32"
-    down: Dtype = "float32"
+    """How numbers travel: `NUMBERS[+topSHARE][+zstd]`, see `fltac.config.codec`."""
+
+    up: UpCodec = "float32"
+    down: DownCodec = "float32"
 
 
 class Alerts(Config):
@@ -139,6 +142,11 @@ def cross_checks(experiment: Experiment) -> list[tuple[str, str, object]]:
             if value != needed:
                 what = f'does not go with exchange.factors = "b", where A stays v0\'s: {why}; set "{needed}"'
                 wrong.append((key, what, value))
+    if parse_codec(experiment.wire.up).top is not None and experiment.adapter.gauge == "random":
+        what = (
+            'sends what changed, and a change of turned factors means nothing; set adapter.gauge = "kept", or no +top'
+        )
+        wrong.append(("wire.up", what, experiment.wire.up))
     actors = experiment.resources.actors
     if actors != "auto" and actors > experiment.clients.count:
         what = (

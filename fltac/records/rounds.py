@@ -27,9 +27,11 @@ UPDATES = pa.schema(
         ("membership", pa.float64()),  # how firmly, 0 to 1; null where the clusterer does not say
         ("is_noise", pa.bool_()),  # as the clusterer says, before it is settled
         ("bytes_up", pa.int64()),
-        ("bytes_up_heads", pa.int64()),  # of bytes_up
+        ("bytes_up_heads", pa.int64()),  # of bytes_up; the rest are the adapter's
+        ("bytes_up_header", pa.int64()),
         ("bytes_down", pa.int64()),
         ("bytes_down_heads", pa.int64()),
+        ("bytes_down_header", pa.int64()),
         ("num_examples", pa.int64()),
         ("restarted", pa.bool_()),  # the client started from v0: what it was sent no longer fitted its data
         ("train_loss", pa.float64()),

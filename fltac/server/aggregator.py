@@ -22,8 +22,8 @@ from fltac.server.similarity import SIMILARITIES, kinship
 from fltac.server.state import START, Cluster, Key, Post, Setup, State, Step
 from fltac.server.tracking import hold, identify, known_by_number
 from fltac.timeline import holding
-from fltac.wire.codecs import WireError, decode
-from fltac.wire.messages import Head, Update
+from fltac.wire.codecs import decode
+from fltac.wire.messages import Head, Update, WireError
 
 
 class Aggregator:
@@ -49,9 +49,12 @@ class Aggregator:
         """
         self.warm_up()  # thread limits hold only for libraries that are there when they are set
         with threadpool_limits(1):  # the same sums in the same order on every machine of a kind
-            updates = sorted(self._decoded(state, payloads), key=lambda update: update.key)
+            decoded = sorted(self._decoded(state, payloads), key=lambda update: update.key)
+            compared = self.setup.similarity.of == "step"
+            sent = self._sent(state, [update for update in decoded if compared or update.change])
+            updates = [self._whole(update, sent.get(update.key)) for update in decoded]
             known = {**state.adapters, **{update.key: update.adapter for update in updates}}
-            since = {**state.since, **self._sent(state, updates)}
+            since = {**state.since, **(sent if compared else {})}
             heard = {**state.heard, **{update.key: state.round + 1 for update in updates}}
             began = time.perf_counter()
             sight = self._sight(state, known, since, heard, updates)
@@ -59,13 +62,13 @@ class Aggregator:
             clusters, errors = self._merged(state, updates, sight)
             merged = time.perf_counter()
             start, spec = self.setup.start, self.setup.spec
-            sent = np.array([update.adapter for update in updates]).reshape(-1, spec.size)  # of nobody, where none came
+            came = np.array([update.adapter for update in updates]).reshape(-1, spec.size)  # of nobody, where none came
             within = np.array([sight.ids[update.key] for update in updates])
             draw = generator(self.setup.seed, "layers", state.round + 1)
             report = Step(
-                updates=update_rows(updates, sight, state.labels, sketches(sent, start, spec)),
+                updates=update_rows(updates, sight, state.labels, sketches(came, start, spec)),
                 clusters=cluster_rows(sight, errors, state.labels),
-                layers=layer_rows(sent, start, within, spec, draw),
+                layers=layer_rows(came, start, within, spec, draw),
                 labels=sight.ids,
                 heard=heard,
                 noise=int((sight.found.labels < 0).sum()),
@@ -88,21 +91,21 @@ class Aggregator:
         spec, choices = self.setup.spec, offered(self.setup, state) or [-1]
         size = spec.size_b if self.setup.frozen else spec.size
         for payload in payloads:
-            update = decode(payload)
-            if not isinstance(update, Update) or (update.spec, update.adapter.size) != (spec.fingerprint, size):
+            update = decode(payload, spec)
+            if not isinstance(update, Update) or update.adapter.size != size:
                 raise WireError("a payload that is no update of this run")
             if update.round != state.round + 1 or update.key not in senders:
                 raise WireError(f"an update of round {update.round}, slot {update.key}, in round {state.round + 1}")
             if update.choice not in choices:
                 raise WireError(f"slot {update.key} chose cluster {update.choice}, which is none of {choices}")
-            updates.append(replace(update, adapter=self.setup.whole(update.adapter)))
+            updates.append(update)
         if len({update.key for update in updates}) < len(updates):
             raise WireError(f"two updates of one slot in round {state.round + 1}")
         return updates
 
     def _sent(self, state: State, updates: Sequence[Update]) -> dict[Key, np.ndarray]:
-        """What the updates set out from, where steps are compared: as the wire rounded it, decoded once a payload."""
-        if self.setup.similarity.of == "adapter":
+        """What the updates set out from: as the wire rounded it, decoded once a payload."""
+        if not updates:
             return {}
         post = self.post(state)
         addresses = dict(post.addresses)
@@ -112,11 +115,20 @@ class Aggregator:
         for update in updates:
             address = addresses[update.key]
             sent[update.key] = address.menu[update.choice] if address.menu else address.payload
-        adapters = {payload: self.setup.whole(decode(post.payloads[payload]).adapter) for payload in set(sent.values())}
+        adapters = {payload: self._arrived(post.payloads[payload]) for payload in set(sent.values())}
         starts = {update.client: self.setup.own_starts.get(update.client, self.setup.start) for update in updates}
         return {
             update.key: starts[update.client] if update.afresh else adapters[sent[update.key]] for update in updates
         }
+
+    def _arrived(self, payload: bytes) -> np.ndarray:
+        return self.setup.whole(decode(payload, self.setup.spec).adapter)
+
+    def _whole(self, update: Update, start: np.ndarray | None) -> Update:
+        """The update with a whole adapter (p,): a change is put on what the slot was sent, a frozen A beside its B."""
+        if start is None or not update.change:
+            return replace(update, adapter=self.setup.whole(update.adapter))
+        return replace(update, adapter=self.setup.spec.moved(start, update.adapter), change=False)
 
     def _anew(self, state: State, update: Update) -> bool:
         """Whether the slot started from v0 though it was heard of before: by itself, or for another head."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 
+import numpy as np
+
+from fltac.config import parse_codec
+from fltac.seeds import generator
 from fltac.server.choosing import offered
 from fltac.server.state import START, Address, Key, Post, Setup, Slot, State
 from fltac.timeline import holding
-from fltac.wire.codecs import encode
+from fltac.wire.codecs import encode, rounded, rounded_head
 from fltac.wire.messages import Broadcast, Head
 
 
@@ -32,12 +36,17 @@ def by_client(slots: Mapping[Key, Slot]) -> dict[int, dict[Key, Slot]]:
 
 
 class _Office:
-    """Makes payloads of one state, equal ones once."""
+    """Makes payloads of one state, equal ones once.
+
+    What a cluster is sent is rounded once, so that all its payloads hold the same adapter and heads.
+    """
 
     def __init__(self, setup: Setup, state: State) -> None:
-        self.setup, self.state = setup, state
+        self.setup, self.state, self.codec = setup, state, parse_codec(setup.down)
         self.payloads: list[bytes] = []
         self.places: dict[Hashable, int] = {}
+        self.adapters: dict[tuple[int, ...], np.ndarray] = {}
+        self.heads: dict[tuple[int, str, str], Head] = {}
         self.known = {key: setup.slot(key, round) for key, round in state.heard.items()}
         last_first = sorted(state.labels.items(), reverse=True)  # of equals the first slot's cluster
         self.by_task = {slot.task: label for key, label in last_first if (slot := self.known[key]) is not None}
@@ -94,16 +103,30 @@ class _Office:
         content = cluster, tuple(heads), whole, alone
         if content not in self.places:
             self.places[content] = len(self.payloads)
-            adapter = self.state.clusters[cluster].adapter if alone is None else self.setup.own_starts[alone]
-            sent = adapter if whole else self.setup.spec.only_b(adapter)
+            adapter, spec = self._adapter(cluster, alone), self.setup.spec
+            sent = adapter if whole else spec.only_b(adapter)
             matrices = tuple(self._head(cluster, name, shape) for name, shape in heads)
-            broadcast = Broadcast(self.state.round + 1, self.setup.spec.fingerprint, sent, matrices)
-            self.payloads.append(encode(broadcast, self.setup.down))
+            broadcast = Broadcast(self.state.round + 1, spec.fingerprint, sent, matrices)
+            self.payloads.append(encode(broadcast, self.codec, spec, None))
         return self.places[content]
 
+    def _adapter(self, cluster: int, alone: int | None) -> np.ndarray:
+        """What is sent of a cluster's adapter (p,), or of the v0 of one client's own."""
+        who = (cluster,) if alone is None else (cluster, alone)
+        if who not in self.adapters:
+            exact = self.state.clusters[cluster].adapter if alone is None else self.setup.own_starts[alone]
+            draw = generator(self.setup.seed, "wire", "down", self.state.round + 1, "adapter", *who)
+            self.adapters[who] = rounded(exact, self.codec, self.setup.spec, draw)
+        return self.adapters[who]
+
     def _head(self, cluster: int, name: str, shape: str) -> Head:
-        matrix = self.state.clusters[cluster].heads.get(name)
-        return Head(self.setup.start_heads[shape] if matrix is None else matrix)
+        what = cluster, name, shape
+        if what not in self.heads:
+            matrix = self.state.clusters[cluster].heads.get(name)
+            exact = self.setup.start_heads[shape] if matrix is None else matrix
+            draw = generator(self.setup.seed, "wire", "down", self.state.round + 1, "head", *what)
+            self.heads[what] = Head(rounded_head(exact, self.codec, draw))
+        return self.heads[what]
 
     def _starts_alone(self, cluster: int) -> bool:
         return cluster == START and bool(self.setup.own_starts)

@@ -14,8 +14,7 @@ from safetensors.numpy import save as save_tensors
 from fltac.config import Clustering, Exchange, Merging, Similarity
 from fltac.server.tracking import Stay
 from fltac.timeline import ALWAYS, Spans, during
-from fltac.wire.codecs import WireError
-from fltac.wire.messages import AdapterSpec
+from fltac.wire.messages import AdapterSpec, WireError
 
 Key = tuple[int, int]  # (client, slot)
 START = -1  # the cluster of slots that were never heard of: v0
@@ -42,7 +41,7 @@ class Setup:
     similarity: Similarity
     clustering: Clustering
     merging: Merging
-    down: str
+    down: str  # the codec, as the experiment writes it
     number_of_tasks: int = 0
     own_starts: Mapping[int, np.ndarray] = field(default_factory=dict)  # client -> its own v0, where v0 is not shared
 

@@ -1,7 +1,7 @@
 """Messages as bytes and back: the only place where a byte is counted.
 
-A payload is a fixed header, one shape record a head, then the numbers: adapter first, heads in order.
-Its measured parts are `header + 12 * heads`, `itemsize * p` and `itemsize * numbers in heads`.
+A payload is a fixed header, one shape record a head, then the numbers in two parts: the adapter, then the heads in
+order. Each part is compressed by itself, and travels as it is where that does not shorten it.
 """
 
 from __future__ import annotations
@@ -10,103 +10,212 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import ml_dtypes
 import numpy as np
+import pyarrow as pa
 
-from fltac.wire.messages import Broadcast, Head, Update
+from fltac.config import Codec
+from fltac.config.codec import NUMBERS
+from fltac.wire.messages import AdapterSpec, Broadcast, Head, Update, WireError
+from fltac.wire.numbers import (
+    Shape,
+    kept_of,
+    pack,
+    pack_kept,
+    packed_kept_size,
+    packed_size,
+    unpack,
+    unpack_kept,
+)
 
-# magic, kind, dtype, heads, round, client, slot, choice, spec, num_examples, numbers in the adapter
-HEADER = struct.Struct("<4sBBHIIIi8sQQ")
+# magic, kind, numbers, heads, round, client, slot, choice, spec, num_examples, numbers of the adapter, bytes of it and
+# of the heads
+HEADER = struct.Struct("<4sBBHIIIi8sIIII")
 SHAPE = struct.Struct("<III")  # classes, columns, num_examples of a head
-MAGIC = b"FLT1"
-UP, DOWN, UP_AFRESH = 1, 2, 3
-DTYPES: dict[str, np.dtype] = {
-    "float32": np.dtype("<f4"),
-    "float16": np.dtype("<f2"),
-    "bfloat16": np.dtype(ml_dtypes.bfloat16),
-}
-_CODES = {name: code for code, name in enumerate(DTYPES)}
-_NAMES = dict(enumerate(DTYPES))
+MAGIC = b"FLT2"
+UP, AFRESH, CHANGE, ONLY_B = 1, 2, 4, 8  # of a kind; without UP it comes down
+ZSTD = 128  # beside the numbers
+HEADS_LIMIT = 2**28  # bytes that compressed heads may come to: their shapes are known from the payload alone
 
 
 class Bytes(NamedTuple):
-    """A payload's measured length and what its heads take of it."""
+    """A payload's measured length and its parts: total = adapter + heads + header."""
 
     total: int
+    adapter: int
     heads: int
+    header: int  # shapes of heads included
 
 
-class WireError(ValueError):
-    """Bytes that are no message of ours, or a message that does not fit its codec."""
+class Header(NamedTuple):
+    """What a payload says of itself."""
+
+    kind: int
+    numbers: str
+    zstd: bool
+    shapes: list[tuple[int, int, int]]  # of the heads, with the examples each was trained on
+    round: int
+    client: int
+    slot: int
+    choice: int
+    spec: bytes
+    num_examples: int
+    kept: int
+    adapter: int  # bytes
+    heads: int  # bytes
+
+    @property
+    def size(self) -> int:
+        return HEADER.size + SHAPE.size * len(self.shapes)
 
 
-def encode(message: Update | Broadcast, dtype: str) -> bytes:
-    """The message as bytes, numbers rounded to `dtype`. Raises WireError where a number does not fit it."""
+def encode(message: Update | Broadcast, codec: Codec, spec: AdapterSpec, draw: np.random.Generator | None) -> bytes:
+    """The message as bytes, numbers rounded as `codec` says, integers with draws from `draw`.
+
+    An integer's scale is that of a rank component (a row of A, a column of B), or a class of a head. Of a change the
+    largest numbers travel, at a scale of their own. Without `draw` go numbers that the codec has rounded before
+    (ValueError for others). Raises WireError where a number does not fit, ValueError where the adapter is not of the
+    spec, or a codec with `top` is given no change.
+    """
+    update = message if isinstance(message, Update) else None
+    kind = 0 if message.adapter.size == spec.size else ONLY_B
+    rows = spec.rows(message.adapter)
+    if (update is not None and update.change) != (codec.top is not None):
+        raise ValueError("a codec with top sends changes, another one adapters")
+    if codec.top is None:
+        kept, packed = message.adapter.size, pack(rows, codec.numbers, draw)
+    else:
+        kept = kept_of(message.adapter.size, codec.top)
+        packed = pack_kept(message.adapter, codec.top, codec.numbers, draw)
+    adapter = _compressed(packed, codec.zstd)
+    heads = _compressed(pack([head.matrix for head in message.heads], codec.numbers, draw), codec.zstd)
     client, slot, choice, examples = (
-        (message.client, message.slot, message.choice, message.num_examples)
-        if isinstance(message, Update)
-        else (0, 0, -1, 0)
+        (0, 0, -1, 0) if update is None else (update.client, update.slot, update.choice, update.num_examples)
     )
-    kind = (UP_AFRESH if message.afresh else UP) if isinstance(message, Update) else DOWN
-    head = (MAGIC, kind, _CODES[dtype], len(message.heads), message.round, client, slot, choice)
-    parts = [HEADER.pack(*head, message.spec, examples, message.adapter.size)]
-    parts += [SHAPE.pack(*h.matrix.shape, h.num_examples) for h in message.heads]
-    for numbers in (message.adapter, *(h.matrix for h in message.heads)):
-        with np.errstate(over="ignore"):  # told below, in words
-            rounded = np.ascontiguousarray(numbers, dtype=DTYPES[dtype])
-        if not np.isfinite(rounded.astype(np.float32)).all():
-            largest = float(np.abs(numbers).max())
-            raise WireError(
-                f"a number of the adapter does not fit {dtype} (largest {largest:g}); lower the learning rate"
-            )
-        parts.append(rounded.tobytes())
-    return b"".join(parts)
+    if update is not None:
+        kind |= UP | AFRESH * update.afresh | CHANGE * update.change
+    numbers = NUMBERS.index(codec.numbers) | ZSTD * codec.zstd
+    sender = message.round, client, slot, choice, message.spec, examples
+    header = HEADER.pack(MAGIC, kind, numbers, len(message.heads), *sender, kept, len(adapter), len(heads))
+    shapes = [SHAPE.pack(*head.matrix.shape, head.num_examples) for head in message.heads]
+    return b"".join([header, *shapes, adapter, heads])
 
 
-def decode(payload: bytes) -> Update | Broadcast:
-    """The message in a payload, numbers as float32. Raises WireError for bytes that are no whole message."""
-    kind, name, shapes, fields = _read_header(payload)
-    round, client, slot, choice, spec, examples, size = fields
-    dtype, at = DTYPES[name], HEADER.size + SHAPE.size * len(shapes)
-    counts = [size, *(classes * columns for classes, columns, _ in shapes)]
-    if len(payload) != at + dtype.itemsize * sum(counts):
-        raise WireError(
-            f"a payload of {len(payload)} bytes, where its header tells {at + dtype.itemsize * sum(counts)}"
-        )
-    arrays = []
-    for count in counts:
-        arrays.append(np.frombuffer(payload, dtype, count, at).astype(np.float32))
-        at += dtype.itemsize * count
-    adapter, *matrices = arrays
-    heads = tuple(Head(m.reshape(c, w), n) for m, (c, w, n) in zip(matrices, shapes, strict=True))
-    if kind != DOWN:
-        return Update(round, client, slot, spec, adapter, heads, examples, choice, kind == UP_AFRESH)
-    return Broadcast(round, spec, adapter, heads)
+def decode(payload: bytes, spec: AdapterSpec) -> Update | Broadcast:
+    """The message in a payload, numbers as float32. Raises WireError for bytes that are no whole message of the spec.
+
+    No more memory is taken than the spec, and HEADS_LIMIT, or the length of what is not compressed, allow.
+    """
+    header = _read_header(payload)
+    if header.spec != spec.fingerprint:
+        raise WireError("a message about adapters of another shape than this run's")
+    adapter = np.empty(spec.size_b if header.kind & ONLY_B else spec.size, dtype=np.float32)
+    rows = spec.rows(adapter)
+    shapes = _shapes(rows)
+    if header.kept > adapter.size or (header.kept != adapter.size and not header.kind & CHANGE):
+        raise WireError(f"a payload of {header.kept} numbers, where an adapter has {adapter.size}")
+    middle = header.size + header.adapter
+    part = payload[header.size : middle]
+    if header.kind & CHANGE:
+        whole = _whole(part, packed_kept_size(adapter.size, header.kept, header.numbers), header.zstd)
+        adapter = unpack_kept(whole, adapter.size, header.kept, header.numbers)
+    else:
+        whole = _whole(part, packed_size(shapes, header.numbers), header.zstd)
+        for view, values in zip(rows, unpack(whole, shapes, header.numbers), strict=True):
+            view[:] = values
+    head_shapes = [(classes, columns) for classes, columns, _ in header.shapes]
+    length = packed_size(head_shapes, header.numbers)
+    if length > HEADS_LIMIT and header.heads < length:
+        raise WireError(f"heads of {length} bytes; compressed, they may have {HEADS_LIMIT}")
+    matrices = unpack(_whole(payload[middle:], length, header.zstd), head_shapes, header.numbers)
+    heads = tuple(Head(m, examples) for m, (_, _, examples) in zip(matrices, header.shapes, strict=True))
+    if not header.kind & UP:
+        return Broadcast(header.round, header.spec, adapter, heads)
+    return Update(
+        header.round,
+        header.client,
+        header.slot,
+        header.spec,
+        adapter,
+        heads,
+        header.num_examples,
+        header.choice,
+        bool(header.kind & AFRESH),
+        bool(header.kind & CHANGE),
+    )
 
 
-def rounded(numbers: np.ndarray, dtype: str) -> np.ndarray:
-    """The numbers as they arrive, float32."""
-    return np.asarray(numbers, dtype=DTYPES[dtype]).astype(np.float32)
+def rounded(adapter: np.ndarray, codec: Codec, spec: AdapterSpec, draw: np.random.Generator) -> np.ndarray:
+    """A flat adapter, or its B alone, as it arrives, float32; rounded again it stays the same."""
+    arrived = np.empty_like(adapter, dtype=np.float32)
+    for view, values in zip(spec.rows(arrived), _rounded(spec.rows(adapter), codec, draw), strict=True):
+        view[:] = values
+    return arrived
+
+
+def rounded_head(matrix: np.ndarray, codec: Codec, draw: np.random.Generator) -> np.ndarray:
+    """A head's matrix as it arrives, float32; rounded again it stays the same."""
+    return _rounded([matrix], codec, draw)[0]
 
 
 def measure(payload: bytes) -> Bytes:
-    """What a payload costs on the wire: its length, and how much of it are the heads' numbers."""
-    _, name, shapes, _ = _read_header(payload)
-    return Bytes(len(payload), DTYPES[name].itemsize * sum(classes * columns for classes, columns, _ in shapes))
+    """What a payload costs on the wire: its length and its parts, which sum to it."""
+    header = _read_header(payload)
+    return Bytes(len(payload), header.adapter, header.heads, header.size)
 
 
-def expected_bytes(adapter_size: int, head_sizes: Sequence[int], dtype: str) -> int:
-    """The length of a payload before there is one: for estimates (`fltac check`) and for tests, never for records."""
-    return HEADER.size + SHAPE.size * len(head_sizes) + DTYPES[dtype].itemsize * (adapter_size + sum(head_sizes))
+def expected_bytes(spec: AdapterSpec, heads: Sequence[Shape], codec: Codec, only_b: bool = False) -> int:
+    """The length of a payload before there is one, at most that where zstd compresses it.
+
+    For estimates (`fltac check`) and for tests, never for records.
+    """
+    size = spec.size_b if only_b else spec.size
+    if codec.top is None:
+        adapter = packed_size(_shapes(spec.rows(np.empty(size, np.float32))), codec.numbers)
+    else:
+        adapter = packed_kept_size(size, kept_of(size, codec.top), codec.numbers)
+    return HEADER.size + SHAPE.size * len(heads) + adapter + packed_size(heads, codec.numbers)
 
 
-def _read_header(payload: bytes) -> tuple[int, str, list[tuple[int, int, int]], tuple]:
+def _rounded(matrices: Sequence[np.ndarray], codec: Codec, draw: np.random.Generator) -> list[np.ndarray]:
+    return unpack(pack(matrices, codec.numbers, draw), _shapes(matrices), codec.numbers)
+
+
+def _shapes(matrices: Sequence[np.ndarray]) -> list[Shape]:
+    return [(matrix.shape[0], matrix.shape[1]) for matrix in matrices]
+
+
+def _compressed(packed: bytes, zstd: bool) -> bytes:
+    shorter: bytes = pa.compress(packed, codec="zstd", asbytes=True) if zstd else packed
+    return shorter if len(shorter) < len(packed) else packed  # of equal length it would be taken for what it is not
+
+
+def _whole(part: bytes, length: int, zstd: bool) -> bytes:
+    """A part of a payload as it was before it was compressed. Raises WireError unless it has this length."""
+    if len(part) == length:
+        return part
+    if not zstd or len(part) > length:
+        raise WireError(f"a part of {len(part)} bytes, where its header tells {length}")
+    try:
+        whole: bytes = pa.decompress(part, decompressed_size=length, codec="zstd", asbytes=True)
+    except OSError as error:
+        raise WireError(f"a part of {len(part)} bytes that does not decompress to {length}") from error
+    return whole
+
+
+def _read_header(payload: bytes) -> Header:
     if len(payload) < HEADER.size:
         raise WireError(f"a payload of {len(payload)} bytes is shorter than a header ({HEADER.size})")
-    magic, kind, code, heads, *fields = HEADER.unpack_from(payload)
-    if magic != MAGIC or kind not in (UP, DOWN, UP_AFRESH) or code not in _NAMES:
+    magic, kind, numbers, heads, *fields = HEADER.unpack_from(payload)
+    ours = magic == MAGIC and kind < 2 * ONLY_B and (kind & UP or kind & ~ONLY_B == 0)
+    if not ours or numbers & ~ZSTD >= len(NUMBERS):
         raise WireError("bytes that are no fltac message")
     if len(payload) < HEADER.size + SHAPE.size * heads:
         raise WireError(f"a payload of {len(payload)} bytes is too short for the shapes of {heads} heads")
     shapes = [SHAPE.unpack_from(payload, HEADER.size + SHAPE.size * index) for index in range(heads)]
-    return kind, _NAMES[code], shapes, tuple(fields)
+    if any(classes * columns == 0 for classes, columns, _ in shapes):
+        raise WireError("a head without numbers")
+    header = Header(kind, NUMBERS[numbers & ~ZSTD], bool(numbers & ZSTD), shapes, *fields)
+    told = header.size + header.adapter + header.heads
+    if len(payload) != told:
+        raise WireError(f"a payload of {len(payload)} bytes, where its header tells {told}")
+    return header

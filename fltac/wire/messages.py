@@ -11,6 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 
+class WireError(ValueError):
+    """Bytes that are no message of ours, or a message that does not fit its codec."""
+
+
 class Layer(NamedTuple):
     """One adapted matrix: W x + scale * B A x with A (r, d_in) and B (d_out, r)."""
 
@@ -70,17 +74,36 @@ class AdapterSpec:
 
         Raises ValueError where the B is not `size_b` long.
         """
-        if only_b.shape != (self.size_b,):
-            raise ValueError(f"the B of an adapter of this run has {self.size_b} numbers, not {only_b.size}")
-        whole, at = flat.copy(), 0
-        for _, b in self.factors(whole):
-            b[:] = only_b[at : at + b.size].reshape(b.shape)
-            at += b.size
+        whole = flat.copy()
+        for (_, b), other in zip(self.factors(whole), self._each_b(only_b), strict=True):
+            b[:] = other
         return whole
 
     def whole(self, start: np.ndarray, sent: np.ndarray) -> np.ndarray:
         """What travelled as an adapter (p,): where it is B alone, A is that of `start`, v0."""
         return sent if sent.size == self.size else self.with_b(start, sent)
+
+    def moved(self, start: np.ndarray, change: np.ndarray) -> np.ndarray:
+        """`start` + change, (p,) and (p,) or, where B alone changed, (size_b,) -> (p,)."""
+        moved: np.ndarray = start + self.whole(np.zeros_like(start), change)
+        return moved
+
+    def rows(self, flat: np.ndarray) -> list[np.ndarray]:
+        """Views, a rank component a row, of a flat adapter (p,) or its B alone (size_b,): A (r, d_in), B^T (r, d_out).
+
+        Raises ValueError for another length.
+        """
+        if flat.size == self.size:
+            return [view for a, b in self.factors(flat) for view in (a, b.T)]
+        return [b.T for b in self._each_b(flat)]
+
+    def _each_b(self, only_b: np.ndarray) -> list[np.ndarray]:
+        """Views of each layer's B (d_out, r) in a B alone (size_b,)."""
+        if only_b.shape != (self.size_b,):
+            raise ValueError(f"the B of an adapter of this run has {self.size_b} numbers, not {only_b.size}")
+        ends = np.cumsum([self.rank * layer.d_out for layer in self.layers])[:-1]
+        parts = zip(np.split(only_b, ends), self.layers, strict=True)
+        return [part.reshape(layer.d_out, self.rank) for part, layer in parts]
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +134,7 @@ class Update:
     num_examples: int
     choice: int = -1  # the cluster a client picked itself, where the method lets it
     afresh: bool = False  # from v0 and not from what was sent
+    change: bool = False  # `adapter` is a change from that and no adapter
 
     @property
     def key(self) -> tuple[int, int]:

@@ -12,7 +12,8 @@ REST = {"silhouette": 0.5, "rival": None, "rival_distance": None, "arrived": 0, 
 
 
 def _sent(client, slot, task, loss):
-    wire = {"bytes_up": 100, "bytes_up_heads": 10, "bytes_down": 90, "bytes_down_heads": 9}
+    wire = {"bytes_up": 100, "bytes_up_heads": 10, "bytes_up_header": 60}
+    wire |= {"bytes_down": 90, "bytes_down_heads": 9, "bytes_down_header": 60}
     work = {"num_examples": 8, "train_loss": loss, "seconds_train": 0.5}
     return {"client": client, "slot": slot, "task": task, **wire, **work}
 

@@ -44,6 +44,7 @@ METHODS = {
     "local heads, half the clients": ["exchange.heads=local", "clients.fraction=0.5", "similarity.of=step"],
     "choices, A frozen, half the clients": ["method=ifca", "exchange.factors=b", "clients.fraction=0.5"],
     "clusters that stay, half the clients": ["method=fedlease", "clients.fraction=0.5"],
+    "changes as integers, half the clients": [*("wire.up=int4+top0.2+zstd", "wire.down=int8", "clients.fraction=0.5")],
     "a world that changes": [CHANGES, SHARES],
     "a client that starts anew": [ALIKE, SHARES, "rounds=3", "training.steps=60", "similarity.of=step"],
     "a shared adapter in a world that changes": [CHANGES, SHARES, "method=fedit"],

@@ -97,7 +97,7 @@ def test_a_client_of_ifca_chooses_and_trains_what_has_the_least_loss_on_its_data
     for round in (1, 2):
         post = server.post(state)
         *sent, ledger = host.train(round, orders(world, round, range(4), post, {}), dict(enumerate(post.payloads)))
-        updates = [decode(payload) for each in sent for payload in each]
+        updates = [decode(payload, planned.spec) for each in sent for payload in each]
         assert all(row["train_loss"] > 0 for row in ledger.rows)
         for update in updates:
             (shard,) = world.shards[update.key]
@@ -128,7 +128,14 @@ def test_ifca_is_judged_by_the_cluster_of_the_last_choice(tiny_file, tmp_path):
 # -- all of them -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["choices, A frozen, half the clients", "clusters that stay, half the clients"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "choices, A frozen, half the clients",
+        "clusters that stay, half the clients",
+        "changes as integers, half the clients",
+    ],
+)
 def test_a_run_that_was_stopped_ends_as_if_it_never_was(tiny_file, tmp_path, name):
     class StoppedError(Exception):
         pass

@@ -14,8 +14,20 @@ from fltac.server.clustering import CLUSTERERS, Hints
 from fltac.server.similarity import SIMILARITIES as SIMILARITY
 from fltac.server.similarity import unit
 from fltac.server.state import START, dump, load
-from fltac.wire.codecs import WireError, decode, encode
-from tests.server.test_aggregator import HDBSCAN, SIMILARITIES, SINGLE, SPEC, TASKS, TRUE_GROUPS, groups, setup, trained
+from fltac.wire.codecs import decode, encode
+from fltac.wire.messages import WireError
+from tests.server.test_aggregator import (
+    FLOAT32,
+    HDBSCAN,
+    SIMILARITIES,
+    SINGLE,
+    SPEC,
+    TASKS,
+    TRUE_GROUPS,
+    groups,
+    setup,
+    trained,
+)
 
 # -- ffa-lora: A is v0's for ever ---------------------------------------------------------------------------
 
@@ -36,7 +48,7 @@ def frozen(**changes) -> Aggregator:
 
 
 def payloads(updates) -> list[bytes]:
-    return [encode(update, "float32") for update in updates]
+    return [encode(update, FLOAT32, SPEC, None) for update in updates]
 
 
 @pytest.mark.parametrize("rule", ["uniform", "examples"])
@@ -60,7 +72,7 @@ def test_a_frozen_a_is_sent_once_and_never_changes():
         post = server.post(state)
         for key, address in post.addresses.items():
             first = round == 1 or key not in drawn
-            sent = decode(post.payloads[address.payload]).adapter
+            sent = decode(post.payloads[address.payload], SPEC).adapter
             assert sent.size == (SPEC.size if first else SPEC.size_b)
             np.testing.assert_array_equal(sent if first else SPEC.with_b(server.setup.start, sent), server_has(state))
         updates = only_b(server.setup, round)
@@ -163,7 +175,7 @@ def test_a_client_is_sent_every_cluster_once_with_a_head_for_each_of_its_slots(e
         menu = post.addresses[client, 0].menu
         assert menu == post.addresses[client, 1].menu
         for number, payload in enumerate(menu):
-            sent = decode(post.payloads[payload])
+            sent = decode(post.payloads[payload], SPEC)
             np.testing.assert_array_equal(sent.adapter, state.clusters[number].adapter)
             shapes = [server.setup.registry[client, slot][0].shape for slot in range(2)] if merged else []
             assert [f"{len(head.matrix)}x3" for head in sent.heads] == shapes

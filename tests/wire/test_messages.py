@@ -22,7 +22,7 @@ specs = st.builds(
 
 def test_messages_name_no_task():
     assert [field.name for field in fields(Update)] == [
-        *("round", "client", "slot", "spec", "adapter", "heads", "num_examples", "choice", "afresh")
+        *("round", "client", "slot", "spec", "adapter", "heads", "num_examples", "choice", "afresh", "change")
     ]
     assert [field.name for field in fields(Broadcast)] == ["round", "spec", "adapter", "heads"]
 
