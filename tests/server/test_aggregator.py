@@ -508,3 +508,22 @@ def test_what_started_anew_set_out_from_v0():
     np.testing.assert_array_equal(state.since[2, 0], server.setup.start)
     assert not np.array_equal(state.since[2, 1], server.setup.start)
     assert [row["restarted"] for row in step.updates] == [key == (2, 0) for key in sorted(TASKS)]
+
+
+# -- changes instead of adapters ---------------------------------------------------------------------------
+
+
+def test_a_change_is_put_on_what_the_slot_was_sent():
+    """As int8 rounded it on the way down; on v0 for the slot that started anew. Adapters may come beside changes."""
+    server = Aggregator(setup(down="int8"))
+    state, _ = server.step(server.start(), payloads(trained(server.setup).values()))
+    post, second, sent = server.post(state), trained(server.setup, 2), []
+    for key, update in second.items():
+        change = replace(update, adapter=np.full(SPEC.size, 0.5, np.float32), change=True, afresh=key == (2, 0))
+        sent.append(encode(change, Codec("float32", 1.0), SPEC, None) if key[0] else payloads([update])[0])
+    after, _ = server.step(state, sent)
+    assert after.since == {}
+    for key, address in post.addresses.items():
+        start = server.setup.start if key == (2, 0) else decode(post.payloads[address.payload], SPEC).adapter
+        np.testing.assert_array_equal(after.adapters[key], start + np.float32(0.5) if key[0] else second[key].adapter)
+    assert not np.array_equal(after.adapters[3, 0], state.clusters[state.labels[3, 0]].adapter + np.float32(0.5))
