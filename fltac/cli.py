@@ -151,6 +151,19 @@ def report(
 
 
 @app.command()
+def cost(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Run directories.")],
+    network: Annotated[
+        list[str] | None, typer.Option("--network", "-n", metavar="KEY=VALUE", help="Of [network]: up_mbps=5")
+    ] = None,
+) -> None:
+    """Reckon what runs cost on the wire and at the server, in time and money, and to the same accuracy."""
+    from fltac.report.cost import costs
+
+    screen.costs(*costs(folders, network or ()))
+
+
+@app.command()
 def recommend(
     folders: Annotated[list[Path], typer.Argument(metavar="SWEEP...", help="Sweeps of the same experiment.")],
     tolerance: Annotated[float, typer.Option(help="Points of validation accuracy that may be lost.", min=0)] = 1.0,

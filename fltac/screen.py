@@ -18,9 +18,11 @@ from fltac.records.rounds import RoundRecord
 from fltac.records.summary import Summary
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
     from fltac.estimate import Estimate
+    from fltac.report.cost import Cost
     from fltac.report.recommend import Choice
     from fltac.world import Plan
 
@@ -139,6 +141,41 @@ def points(table: pa.Table) -> None:
     for row in rows:
         if row["failure"]:
             errors.print(f"point {row['point']} failed: {row['failure']}", markup=False)
+
+
+def costs(each: Sequence[Cost], tiers: pd.DataFrame, equal: pd.DataFrame | None) -> None:
+    """What runs cost, a column a run; times by tier; what each needed to the same accuracy."""
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("", *(one.run for one in each)):
+        shown.add_column(name, justify="right" if name else "left", no_wrap=True)
+    rows: dict[str, Callable[[Cost], str]] = {
+        "rounds": lambda one: str(one.rounds),
+        "accuracy": lambda one: f"{one.accuracy:.3f}",
+        "up": lambda one: size(one.bytes_up),
+        "down": lambda one: size(one.bytes_down),
+        "base, once a client": lambda one: size(one.bytes_base),
+        "full fine-tuning would send": lambda one: size(one.bytes_full),
+        "on the wire (reckoned)": lambda one: f"{one.seconds_wire:.0f} s",
+        "server clusters and merges": lambda one: f"{one.seconds_server:.1f} s",
+        "server keeps": lambda one: size(one.bytes_kept),
+        "traffic": lambda one: f"$ {one.usd_traffic:.4f}",
+        "server": lambda one: f"$ {one.usd_server:.6f}",
+        "kept, a month": lambda one: f"$ {one.usd_storage:.6f}",
+    }
+    for name, value in rows.items():
+        shown.add_row(name, *(value(one) for one in each))
+    console.print(shown)
+    for row in tiers.to_dict("records"):
+        say(
+            f"{row['run']}, {row['tier']}: {row['clients']} clients, {size(row['bytes_up'])} up and"
+            f" {size(row['bytes_down'])} down a round in {row['seconds']:.1f} s, {row['longest']:.1f} s at most"
+        )
+    if equal is not None:
+        for row in equal.to_dict("records"):
+            say(
+                f"{row['run']}: accuracy {row['target']:.3f} after round {row['round']},"
+                f" {size(row['bytes'])}, {row['seconds']:.0f} s on the wire"
+            )
 
 
 def recommended(choice: Choice, tolerance: float) -> None:

@@ -47,6 +47,11 @@ class Base:
         """Parameters of the base."""
         return sum(array.size for array in self.weights.values())
 
+    @property
+    def bytes(self) -> int:
+        """What a client downloads once, before its first round."""
+        return sum(array.nbytes for array in self.weights.values())
+
     def checksum(self) -> str:
         """Of every weight: equal before and after a run, since nobody writes into the base."""
         digest = hashlib.blake2b(digest_size=16)

@@ -98,8 +98,11 @@ def round_record(
     truths: Mapping[Key, str],
     clock: Sequence[float],
     rules: Alerts,
+    bytes_base: int = 0,
 ) -> RoundRecord:
     """Joins what workers (`sent`), server (`step`) and judges say of a round; `clock` has its four moments.
+
+    `bytes_base` is what its newcomers downloaded once, the frozen base; bytes_down does not count it.
 
     Clustering is scored on every slot the server has heard of, once settled.
     """
@@ -122,6 +125,7 @@ def round_record(
             name: sum(row[name] for row in sent)
             for name in ("bytes_up", "bytes_up_heads", "bytes_down", "bytes_down_heads")
         },
+        "bytes_base": bytes_base,
         "clusters": len(set(labels.values())),
         "noise": step["noise"],
         "conflicts": step["conflicts"],

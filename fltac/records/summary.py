@@ -22,6 +22,7 @@ class Summary:
     bytes_up_heads: int
     bytes_down: int
     bytes_down_heads: int
+    bytes_base: int  # of the frozen base, once a client that took part; not in bytes_down
     clusters: int
     noise: int
     conflicts: int
@@ -43,7 +44,7 @@ def summarise(run: RunDirectory) -> Summary:
     lines = run.lines()
     last = lines[-1]
     bars = [row for row in run.table("evaluations").to_pylist() if row["round"] == 0]
-    totals = ("bytes_up", "bytes_up_heads", "bytes_down", "bytes_down_heads")
+    totals = ("bytes_up", "bytes_up_heads", "bytes_down", "bytes_down_heads", "bytes_base")
     clocks = ("seconds", "seconds_training", "seconds_server", "seconds_evaluation")
     judged = ("accuracy", "accuracy_mean", "accuracy_validation")
     clustering = ("clusters", "noise", "conflicts", "ari", "nmi", "matched_accuracy")

@@ -13,7 +13,9 @@ from pathlib import Path
 import pandas as pd
 
 from fltac.config import Network
-from fltac.report.reading import MEAN, Run, accuracy, cumulative_bytes
+from fltac.layers import load
+from fltac.records.store import RunDirectory
+from fltac.report.reading import MEAN, Run, accuracy, cumulative_bytes, read_runs
 from fltac.seeds import generator
 
 OTHERS = "others"  # clients in no tier
@@ -31,6 +33,7 @@ class Cost:
     bytes_base: int  # the frozen base, once a client that took part
     seconds_wire: float  # of all rounds: each waits for its slowest client
     seconds_server: float  # measured: clustering and merging
+    bytes_full: int  # full fine-tuning in as many rounds: the whole base both ways; reckoned, not run
     bytes_kept: int  # by the server: its last state
     usd_traffic: float
     usd_server: float
@@ -40,10 +43,25 @@ class Cost:
         return asdict(self)
 
 
+def costs(folders: Sequence[Path], overrides: Sequence[str]) -> tuple[list[Cost], pd.DataFrame, pd.DataFrame | None]:
+    """Of each run, by the network of the first one's experiment with `key=value` of its own on top.
+
+    Each cost, a row a run and tier, and where there are several runs what each needed to the same accuracy.
+    Raises InputError where a folder is no run directory with a finished round, or an override is none of [network].
+    """
+    runs = read_runs(folders)
+    asked = [f"network.{override}" for override in overrides]
+    network = load(RunDirectory(folders[0]).experiment_file, asked).network
+    parts = [by_tier(run, network).assign(run=run.label) for run in runs]
+    equal = at_equal_accuracy(runs, network) if len(runs) > 1 else None
+    return [cost(run, network, path) for run, path in zip(runs, folders, strict=True)], pd.concat(parts), equal
+
+
 def cost(run: Run, network: Network, folder: Path) -> Cost:
     """What the run in the folder cost on these lines."""
     up, down = (int(run.updates[name].sum()) for name in ("bytes_up", "bytes_down"))
     base = int(run.rounds["bytes_base"].sum())
+    drawn = int(run.rounds["clients"].sum())
     server = float((run.rounds["seconds_cluster"] + run.rounds["seconds_merge"]).sum())
     kept = sum(file.stat().st_size for file in (folder / "checkpoint").rglob("*") if file.is_file())
     return Cost(
@@ -55,6 +73,7 @@ def cost(run: Run, network: Network, folder: Path) -> Cost:
         bytes_base=base,
         seconds_wire=float(wire_seconds(run, network).groupby("round")["seconds"].max().sum()),
         seconds_server=server,
+        bytes_full=2 * drawn * base // max(run.updates["client"].nunique(), 1),
         bytes_kept=kept,
         usd_traffic=(up + down + base) / 1e9 * network.usd_per_gb,
         usd_server=server / 3600 * network.usd_per_server_hour,

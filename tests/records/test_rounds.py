@@ -20,7 +20,7 @@ def test_the_line_by_hand(record):
         "train_loss": 3.0,
         "clients": 2,
         "updates": 3,
-        **{"bytes_up": 300, "bytes_up_heads": 30, "bytes_down": 270, "bytes_down_heads": 27},
+        **{"bytes_up": 300, "bytes_up_heads": 30, "bytes_down": 270, "bytes_down_heads": 27, "bytes_base": 0},
         **{
             "clusters": 2,
             "noise": 1,
