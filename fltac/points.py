@@ -13,7 +13,7 @@ import numpy as np
 
 from fltac.config import Dimension, Experiment, Optuna, Sweep
 from fltac.errors import InputError, Problem
-from fltac.layers import Layers
+from fltac.layers import AXES, Layers
 from fltac.seeds import generator
 
 Params = dict[str, Any]  # dotted key -> value
@@ -86,6 +86,37 @@ def draw(dimension: Dimension, chance: np.random.Generator) -> Any:
         return math.exp(chance.uniform(math.log(low), math.log(high)))
     assert dimension.uniform is not None
     return float(chance.uniform(*dimension.uniform))
+
+
+def value(experiment: Experiment, key: str) -> Any:
+    """What an experiment has under a dotted key, tasks by name; None where it has none."""
+    at: Any = experiment.model_dump(mode="json")
+    for part in key.split("."):
+        if isinstance(at, list):
+            at = {one.get("name"): one for one in at}
+        at = at.get(part) if isinstance(at, dict) else None
+    return at
+
+
+def differing(experiments: Sequence[Experiment]) -> list[str]:
+    """The dotted keys in which experiments differ, without what they are called and what they sweep.
+
+    Of axes that a preset sets only where the method is the same: else it is the method that differs.
+    """
+    flats = [_flat(one.model_dump(mode="json", exclude={"name", "sweep", "seed"})) for one in experiments]
+    keys = dict.fromkeys(key for flat in flats for key in flat)
+    found = [key for key in keys if any(flat.get(key) != flats[0].get(key) for flat in flats)]
+    return [key for key in found if "method" not in found or key.split(".")[0] not in AXES]
+
+
+def _flat(tree: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(tree, list) and all(isinstance(one, dict) and "name" in one for one in tree):
+        tree = {one["name"]: one for one in tree}
+    if not isinstance(tree, dict) or not tree:
+        return {path: tree}
+    return {
+        key: one for name, part in tree.items() for key, one in _flat(part, f"{path}.{name}" if path else name).items()
+    }
 
 
 def label(params: Mapping[str, Any]) -> str:

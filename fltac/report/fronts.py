@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from fltac.errors import InputError, Problem
+from fltac.points import differing, value
 from fltac.records.rounds import searched
 from fltac.records.sweeps import SweepDirectory
 
@@ -21,29 +23,38 @@ CONFIDENCE = 0.95
 def trajectories(paths: Sequence[str | Path]) -> pd.DataFrame:
     """A row a point and round of the sweeps in these folders: parameters, accuracies, bytes since the start.
 
+    Parameters are the method, all that any of the sweeps sweeps, and all in which their experiments differ.
     Columns: `sweep`, `point`, the parameters, `round`, `bytes`, `accuracy` (mean of the tasks on test), `validation`
     (null where there is none) and `accuracy.TASK`. Raises InputError for a folder that holds no sweep or no round.
     """
-    rows: list[dict[str, Any]] = []
     for path in map(Path, paths):
         if not SweepDirectory.there(path):
             raise InputError(Problem("DIR", "holds no sweep (it has no sweep.json)", str(path)), "command line")
-        directory = SweepDirectory(path)
-        base = directory.study().base
+    directories = [SweepDirectory(path) for path in paths]
+    studies = [directory.study() for directory in directories]
+    swept = [key for study in studies for key in study.sweep.space]
+    keys = dict.fromkeys([ARM, *swept, *differing([study.base for study in studies])])
+    rows: list[dict[str, Any]] = []
+    for directory, study in zip(directories, studies, strict=True):
         for number, params in directory.noted().items():
-            lines = directory.run(number).lines()
-            place = {"sweep": path.name, "point": number, SEED: base.seed, ARM: base.method, **params}
+            experiment, lines = study.experiment(params), directory.run(number).lines()
+            place = {"sweep": directory.path.name, "point": number, SEED: experiment.seed}
+            place |= {key: _hashable(value(experiment, key)) for key in keys if key != SEED}
             for line in lines:
                 found = searched(lines[: line["round"]])
                 rows.append(
                     place
                     | {"round": line["round"], "last": line["round"] == len(lines), "bytes": found["bytes_total"]}
                     | {"accuracy": line["accuracy_mean"], "validation": found.get("accuracy_validation_mean")}
-                    | {f"accuracy.{task}": value for task, value in line["accuracy"].items()}
+                    | {f"accuracy.{task}": one for task, one in line["accuracy"].items()}
                 )
     if not rows:
         raise InputError(Problem("DIR", "holds no finished round yet", str(paths[0])), "command line")
     return pd.DataFrame(rows)
+
+
+def _hashable(one: Any) -> Any:
+    return json.dumps(one) if isinstance(one, list | dict) else one
 
 
 def parameters(table: pd.DataFrame) -> list[str]:

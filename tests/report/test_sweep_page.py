@@ -8,7 +8,7 @@ from fltac.errors import InputError
 from fltac.layers import read
 from fltac.points import Study
 from fltac.records.sweeps import SweepDirectory
-from fltac.report.fronts import trajectories
+from fltac.report.fronts import configurations, parameters, trajectories
 from fltac.report.recommend import recommend, write_recommended
 from fltac.report.sweep_page import write_sweep_report
 from tests.tiny import write_tiny
@@ -60,6 +60,23 @@ def test_what_is_recommended_can_be_run(swept, tmp_path):
     assert experiment.method == choice.chosen["method"] == "fedit"
     assert experiment.clustering.type == "single"
     assert experiment.sweep is None
+
+
+def test_sweeps_side_by_side_differ_in_what_their_files_differ(swept, tmp_path):
+    """int8 is swept in neither: it must be a configuration of its own all the same."""
+    file = swept.study().layers.path
+    space = ["sweep.space.adapter.rank.grid=[1]", "wire.up=int8", "training.steps=2", *VALIDATION]
+    study, other = Study(read(file, space)), SweepDirectory(tmp_path / "other")
+    other.create(study)
+    other.note(0, {"adapter.rank": 1})
+    fltac.run(study.experiment({"adapter.rank": 1}), out=other.run(0).path, runtime="local")
+    table = trajectories([swept.path, other.path])
+    assert parameters(table) == ["method", "adapter.rank", "wire.up"]
+    rows = configurations(table)
+    assert len(rows) == 5
+    small = rows[rows["wire.up"] == "int8"].iloc[0]
+    assert (small["method"], small["adapter.rank"]) == ("fltac", 1)
+    assert small["bytes"] < rows[(rows["method"] == "fltac") & (rows["adapter.rank"] == 1)]["bytes"].max()
 
 
 def test_a_folder_without_a_sweep_is_refused(tmp_path):
