@@ -41,6 +41,9 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="Experiment file (TOM
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Dotted keys, TOML values: adapter.rank=1")
 ]
+Choose = Annotated[
+    list[str] | None, typer.Option(metavar="KEY", help="Of a sweep: keep its best value by validation, for all else.")
+]
 Runtime = Annotated[Where, typer.Option(help="On Ray, or all in this process.")]
 Address = Annotated[str | None, typer.Option(help="Ray cluster; RAY_ADDRESS, or a Ray of its own, where not given.")]
 
@@ -137,12 +140,13 @@ def report(
     embedding: Annotated[
         Embedding, typer.Option(help="Plane of the evolution of adapters; umap needs fltac[umap].")
     ] = Embedding.pca,
+    choose: Choose = None,
 ) -> None:
     """Write one self-contained HTML page about one or more runs, or about sweeps: the map of accuracy against bytes."""
     if any(SweepDirectory.there(folder) for folder in folders):
         from fltac.report.sweep_page import write_sweep_report
 
-        page = write_sweep_report(folders, output)
+        page = write_sweep_report(folders, output, choose or ())
         screen.say(f"report in {page}, its figures in {page.with_name('map.csv')} and map.parquet")
         return
     from fltac.report.page import write_report
@@ -170,12 +174,13 @@ def recommend(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Experiment file; beside the sweep where not given.")
     ] = None,
+    choose: Choose = None,
 ) -> None:
     """Name the configuration of fewest bytes that is within a tolerance of the best, and write it as an experiment."""
-    from fltac.report.fronts import trajectories
+    from fltac.report.fronts import chosen, trajectories
     from fltac.report.recommend import recommend, write_recommended
 
-    table = trajectories(folders)
+    table = chosen(trajectories(folders), choose or ())
     choice = recommend(table, tolerance)
     screen.recommended(choice, tolerance)
     file = output or folders[0] / "recommended.json"

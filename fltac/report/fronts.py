@@ -88,6 +88,33 @@ def configurations(table: pd.DataFrame, at: str = "last") -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def chosen(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """The rows whose `keys`, such as the learning rate, are the best for all else that they have: of the highest mean
+    validation accuracy after the last round, the same effort for each method and rank.
+
+    Raises InputError for a key that is not swept, and where points have no validation data.
+    """
+    swept = parameters(table)
+    for key in keys:
+        if key not in swept:
+            what = f"is not swept; choose among {', '.join(swept)}"
+            raise InputError(Problem("--choose", what, key), "command line")
+    if not keys:
+        return table
+    require_validation(table)
+    rest = [key for key in swept if key not in keys]
+    scores = table[table["last"]].groupby([*rest, *keys], dropna=False, sort=False)["validation"].mean().reset_index()
+    best = scores.sort_values("validation", ascending=False, kind="stable").drop_duplicates(rest)
+    return table.merge(best[[*rest, *keys]], on=[*rest, *keys])
+
+
+def require_validation(table: pd.DataFrame) -> None:
+    """Raises InputError where a point has none."""
+    if table["validation"].isna().any():
+        what = "has points without validation data; set validation of every task, and sweep again"
+        raise InputError(Problem("SWEEP", what), "command line")
+
+
 def interval(values: np.ndarray) -> tuple[float, float]:
     """Mean and half the width of Student's 95 % interval, which is nan for one value alone."""
     n = len(values)

@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from fltac.errors import InputError, Problem
 from fltac.records.store import write
 from fltac.records.sweeps import SweepDirectory
-from fltac.report.fronts import CONFIDENCE, SEED, configurations, parameters
+from fltac.report.fronts import CONFIDENCE, SEED, configurations, parameters, require_validation
 
 ENOUGH_SEEDS = 3
 
@@ -42,9 +41,7 @@ def recommend(table: pd.DataFrame, tolerance: float) -> Choice:
     Raises InputError where points have no validation data.
     """
     last, keys = table[table["last"]], parameters(table)
-    if last["validation"].isna().any():
-        what = "has points without validation data; set validation of every task, and sweep again"
-        raise InputError(Problem("SWEEP", what), "command line")
+    require_validation(table)
     rows = configurations(table).to_dict("records")
     best = max(rows, key=lambda row: row["validation"])
     top = _by_seed(last, keys, best)
@@ -55,7 +52,7 @@ def recommend(table: pd.DataFrame, tolerance: float) -> Choice:
         for place, (row, each, end) in enumerate(zip(rows, losses, ends, strict=True))
         if row is best or (len(each) and (each.mean() if np.isnan(end) else end) <= tolerance)
     ]
-    place = min(sure, key=lambda one: rows[one]["bytes"])
+    place = min(sure, key=lambda one: (rows[one]["bytes"], -rows[one]["validation"]))
     warnings, fewest = [], min(map(len, losses))
     if fewest < ENOUGH_SEEDS:
         warnings.append(f"{fewest} seeds are too few to be sure of {tolerance:g} points; run {ENOUGH_SEEDS} at least")

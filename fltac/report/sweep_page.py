@@ -16,19 +16,21 @@ from plotly.subplots import make_subplots
 
 from fltac.points import label
 from fltac.records.sweeps import SweepDirectory
-from fltac.report.fronts import ARM, bytes_to_reach, configurations, on_front, parameters, tasks, trajectories
+from fltac.report.fronts import ARM, bytes_to_reach, chosen, configurations, on_front, parameters, tasks, trajectories
 from fltac.report.page import environment, write_page
 from fltac.report.style import GREY, SYMBOLS, colour, plain
 
 TARGETS = 6  # accuracies of which the table tells what they cost
 
 
-def write_sweep_report(paths: Sequence[Path], out: Path | None = None) -> Path:
+def write_sweep_report(paths: Sequence[Path], out: Path | None = None, choose: Sequence[str] = ()) -> Path:
     """Writes the page, and `map.csv` and `map.parquet` beside it, and returns its place.
+
+    Of the keys in `choose` only the best values are shown, see `fronts.chosen`.
 
     Raises InputError where a folder holds no sweep with a finished round, or the page cannot be written.
     """
-    table = trajectories(paths)
+    table = chosen(trajectories(paths), choose)
     rows = front_rows(table)
     out = (paths[0] if len(paths) == 1 else Path()) / "report.html" if out is None else out
     names = dict.fromkeys(SweepDirectory(path).study().base.name for path in paths)

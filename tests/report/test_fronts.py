@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fltac.errors import InputError
-from fltac.report.fronts import bytes_to_reach, configurations, interval, on_front
+from fltac.report.fronts import bytes_to_reach, chosen, configurations, interval, on_front
 from fltac.report.recommend import recommend
 
 
@@ -107,3 +107,19 @@ def test_too_few_seeds_are_said():
 def test_without_validation_data_nothing_is_recommended():
     with pytest.raises(InputError, match="without validation data"):
         recommend(sweep({("fltac", 1): seeds(10, 0.5)}, validation=False), 1.0)
+
+
+def test_a_rate_is_chosen_by_validation_for_each_method_and_rank():
+    table = sweep({("fltac", 1): seeds(10, 0.5, 0.6), ("fltac", 4): seeds(40, 0.7, 0.8), ("fedit", 4): seeds(9, 0.3)})
+    fast = table.assign(rate=1e-2, validation=[0.9, 0.9, 0.1, 0.1, 0.2], accuracy=0.0)
+    both = pd.concat([table.assign(rate=1e-3), fast])
+    kept = chosen(both, ["rate"])
+    assert {tuple(row) for row in kept[["method", "adapter.rank", "rate"]].to_numpy().tolist()} == {
+        ("fltac", 1, 1e-2),  # the better by validation, though not on test
+        ("fltac", 4, 1e-3),
+        ("fedit", 4, 1e-3),
+    }
+    assert len(kept) == 5
+    assert chosen(both, []).equals(both)
+    with pytest.raises(InputError, match="is not swept; choose among method, "):
+        chosen(both, ["ratio"])
