@@ -180,11 +180,13 @@ def recommend(
     from fltac.report.fronts import chosen, trajectories
     from fltac.report.recommend import recommend, write_recommended
 
+    file = output or folders[0] / "recommended.json"
+    if file.suffix != ".json":
+        raise InputError(Problem("-o", "is written as JSON; name a file that ends in .json", str(file)), "command line")
     table = chosen(trajectories(folders), choose or ())
     choice = recommend(table, tolerance)
     screen.recommended(choice, tolerance)
-    file = output or folders[0] / "recommended.json"
-    write_recommended(choice, SweepDirectory(folders[0]), file)
+    write_recommended(choice, file)
     screen.say(f"fltac run {file} runs it")
 
 
@@ -216,8 +218,9 @@ def _swept(table: pa.Table, folder: Path) -> None:
     """Prints a sweep's table; exit code 1 where a point failed."""
     screen.points(table)
     screen.say(f"results in {folder}; the table of all is {folder / 'points.parquet'}")
-    if "failed" in table["status"].to_pylist():
-        screen.errors.print("some points failed; fltac resume tries them again", markup=False)
+    left = sum(status != "finished" for status in table["status"].to_pylist())
+    if left or not table.num_rows:
+        screen.errors.print(f"{left} points are not finished; fltac resume {folder} goes on", markup=False)
         raise typer.Exit(1)
 
 

@@ -187,12 +187,29 @@ def _anchored(layer: Tree, base: Path, below: Tree | None = None) -> Tree:
     layer = dict(layer)
     data, source = layer.get("data"), _model_source(layer)
     if isinstance(data, dict) and isinstance(data.get("root"), str):
-        layer["data"] = {**data, "root": str((base / Path(data["root"]).expanduser()).resolve())}
+        layer["data"] = {**data, "root": _absolute(base, data["root"])}
     kind = source.get("type", _model_source(below or {}).get("type"))
     if kind == "path" and isinstance(source.get("path"), str):
-        path = str((base / Path(source["path"]).expanduser()).resolve())
-        layer["model"] = {**layer["model"], "source": {**source, "path": path}}
+        layer["model"] = {**layer["model"], "source": {**source, "path": _absolute(base, source["path"])}}
+    sweep = layer.get("sweep")
+    if isinstance(sweep, dict) and isinstance(sweep.get("space"), dict):  # trials resolve their points in other folders
+        paths = ["data.root", *(["model.source.path"] if kind == "path" else [])]
+        space = {key: _absolutes(base, one) if key in paths else one for key, one in sweep["space"].items()}
+        layer["sweep"] = {**sweep, "space": space}
     return layer
+
+
+def _absolute(base: Path, path: str) -> str:
+    return str((base / Path(path).expanduser()).resolve())
+
+
+def _absolutes(base: Path, values: object) -> object:
+    """The paths of a dimension made absolute, whatever way they are named in."""
+    if isinstance(values, dict):
+        return {kind: _absolutes(base, each) for kind, each in values.items()}
+    if isinstance(values, list):
+        return [_absolutes(base, each) for each in values]
+    return _absolute(base, values) if isinstance(values, str) else values
 
 
 def _model_source(layer: Tree) -> Tree:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fltac.config import Dimension, Experiment, Optuna, Sweep
+from fltac.config import Dimension, Experiment, Optuna, Sweep, searchable
 from fltac.errors import InputError, Problem
 from fltac.layers import AXES, Layers
 from fltac.seeds import generator
@@ -48,7 +49,10 @@ class Study:
         """
         space, sweep = self.sweep.space, self.sweep
         if isinstance(sweep.search, Optuna):
-            self._require(_each_value_once(space))
+            if importlib.util.find_spec("optuna") is None:
+                what = "needs Optuna; install it with pip install 'fltac[optuna]'"
+                raise InputError(Problem("sweep.search.type", what, "optuna"), self.layers.path)
+            self._require(self.extremes())
             return []
         grids = {key: one.grid for key, one in space.items() if one.grid is not None}
         rest = {key: one for key, one in space.items() if one.grid is None}
@@ -58,16 +62,23 @@ class Study:
         ]
         combinations = (dict(zip(grids, values, strict=True)) for values in itertools.product(*grids.values()))
         points = [{**fixed, **drawn} for fixed, drawn in itertools.product(combinations, draws)]
-        points = [{key: point[key] for key in space} for point in points]  # as the file orders them
-        self._require(points)
-        return points
+        ordered = [{key: point[key] for key in space} for point in points]  # as the file orders them
+        once = [point for index, point in enumerate(ordered) if point not in ordered[:index]]  # draws may coincide
+        self._require(once)
+        return once
+
+    def extremes(self) -> list[Params]:
+        """Points that together have every value that a search may choose, of an interval both ends."""
+        return _each_value_once(self.sweep.space)
 
     def _require(self, points: Iterable[Params]) -> None:
         """Tells each mistake once, with the first point that makes it and how many do."""
         wrong: dict[tuple[str, str], list[tuple[Params, Problem]]] = {}
         for point in points:
             try:
-                self.experiment(point)
+                found = searchable(self.experiment(point), self.sweep)
+                if problems := [Problem(*each) for each in found]:
+                    raise InputError(problems)
             except InputError as error:
                 for problem in error.problems:
                     wrong.setdefault((problem.key, repr(problem.got)), []).append((point, problem))

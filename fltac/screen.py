@@ -130,7 +130,7 @@ def points(table: pa.Table) -> None:
         values = (f"{row[key]:.4g}" if isinstance(row[key], float) else str(row[key]) for key in params)
         judged = [row[name] for name in columns if name.startswith("accuracy_validation.") and row[name] is not None]
         found = ["-"] * 4
-        if row.get("rounds"):
+        if row.get("accuracy_mean") is not None:
             validation = _mean(judged) if judged else "-"
             sent = size(row["bytes_up"] + row["bytes_down"])
             found = [f"{row['accuracy_mean']:.3f}", validation, number(row["ari"]), sent]

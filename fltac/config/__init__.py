@@ -14,6 +14,7 @@ from fltac.config.experiment import (
     Resources,
     Wire,
     cross_checks,
+    searchable,
 )
 from fltac.config.method import (
     Agglomerative,
@@ -103,4 +104,5 @@ __all__ = [
     "Wire",
     "cross_checks",
     "parse_codec",
+    "searchable",
 ]

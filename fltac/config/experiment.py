@@ -65,7 +65,7 @@ class Experiment(Config):
     """One federated experiment, every value resolved; `fltac.layers.load` reads it from a file."""
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     rounds: Positive = 10
     method: str = "fltac"
     model: Model
@@ -191,6 +191,18 @@ def _sweep(experiment: Experiment) -> Iterator[tuple[str, str, object]]:
     """Whether what the search goes by will be there, and whether draws would be drawn."""
     if (sweep := experiment.sweep) is None:
         return
+    yield from searchable(experiment, sweep)
+    if sweep.samples > 1 and not isinstance(sweep.search, Optuna) and all(one.grid for one in sweep.space.values()):
+        yield "sweep.samples", "grids alone have nothing to draw; leave it out", sweep.samples
+    for key in sweep.space:
+        if key.split(".")[0] in ("sweep", "name"):
+            yield f"sweep.space.{key}", "is no part of what a point may change; remove it", key
+        if inside := [other for other in sweep.space if other.startswith(f"{key}.")]:
+            yield f"sweep.space.{key}", f"holds {inside[0]}, which is swept too; sweep one of them", key
+
+
+def searchable(experiment: Experiment, sweep: Sweep) -> Iterator[tuple[str, str, object]]:
+    """Whether a point of the sweep will have what its search goes by."""
     asked: dict[str, str | None] = {}
     if isinstance(sweep.search, Optuna):
         asked = {"sweep.search.maximise": sweep.search.maximise, "sweep.search.minimise": sweep.search.minimise}
@@ -203,8 +215,3 @@ def _sweep(experiment: Experiment) -> Iterator[tuple[str, str, object]]:
             yield key, what, metric
         if metric == "ari" and experiment.exchange.adapters == "shared":
             yield key, "is not there where one adapter serves all tasks; go by another metric", metric
-    if sweep.samples > 1 and asked.keys() <= {"sweep.stop.metric"} and all(one.grid for one in sweep.space.values()):
-        yield "sweep.samples", "grids alone have nothing to draw; leave it out", sweep.samples
-    for key in sweep.space:
-        if key.split(".")[0] in ("sweep", "name"):
-            yield f"sweep.space.{key}", "is no part of what a point may change; remove it", key

@@ -13,6 +13,7 @@ Maximised = Literal["accuracy_mean", "accuracy_validation_mean", "ari"]
 Minimised = Literal["train_loss", "bytes_round", "bytes_total"]
 MAXIMISED = get_args(Maximised)
 Values = Annotated[tuple[Any, ...], Field(strict=False, min_length=1)]
+Whole = Annotated[int, Field(gt=-(2**63), lt=2**63 - 1)]
 Bounds = Annotated[tuple[float, float], Field(strict=False)]
 
 
@@ -24,7 +25,7 @@ class Dimension(Config):
     choice: Values | None = None
     uniform: Bounds | None = None
     loguniform: Bounds | None = None
-    ints: Annotated[tuple[int, int], Field(strict=False)] | None = None
+    ints: Annotated[tuple[Whole, Whole], Field(strict=False)] | None = None
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Dimension:
@@ -76,7 +77,7 @@ def ranks_and_seeds() -> dict[str, Dimension]:
 class Sweep(Config):
     space: dict[str, Dimension] = Field(default_factory=ranks_and_seeds, min_length=1)
     samples: Positive = 1  # draws for each combination of the grids; with optuna the number of points
-    seed: Annotated[int, Field(ge=0)] = 0  # of the draws
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0  # of the draws
     search: Annotated[Drawn | Optuna, Field(discriminator="type")] = Drawn(type="drawn")
     stop: Asha | None = None
     concurrent: Positive | None = None  # points at a time; as many as there is room for where not given

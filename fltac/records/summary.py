@@ -22,7 +22,6 @@ class Summary:
     bytes_up_heads: int
     bytes_down: int
     bytes_down_heads: int
-    bytes_base: int  # of the frozen base, once a client that took part; not in bytes_down
     clusters: int
     noise: int
     conflicts: int
@@ -34,6 +33,7 @@ class Summary:
     seconds_training: float
     seconds_server: float
     seconds_evaluation: float
+    bytes_base: int = 0  # of the frozen base, once a client that took part; not in bytes_down
 
     def asdict(self) -> dict[str, Any]:
         return asdict(self)
@@ -53,5 +53,8 @@ def summarise(run: RunDirectory) -> Summary:
         untuned=accuracies(bars, "test"),
         rounds=len(lines),
         **{name: last[name] for name in (*judged, *clustering)},
-        **{name: sum(line[name] for line in lines) for name in (*totals, *clocks)},
+        **{
+            name: sum(line.get(name, 0) for line in lines)  # a name may be newer than the run
+            for name in (*totals, *clocks)
+        },
     )

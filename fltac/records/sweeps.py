@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,13 @@ class SweepDirectory:
         """Whether a sweep was begun in the folder."""
         return (Path(path) / "sweep.json").is_file()
 
+    def require_new(self) -> None:
+        """Raises InputError where something lies in the way of a new sweep."""
+        require_new(self.path, "--out", "name a new folder, or continue the sweep with fltac resume")
+
     def create(self, study: Study) -> None:
         """Makes the folder. Raises InputError where something lies in the way."""
-        require_new(self.path, "--out", "name a new folder, or continue the sweep with fltac resume")
+        self.require_new()
         try:
             (self.path / "points").mkdir(parents=True)
         except OSError as error:
@@ -42,8 +46,12 @@ class SweepDirectory:
 
     def study(self) -> Study:
         """What was asked."""
-        asked = json.loads((self.path / "sweep.json").read_text())
-        return Study(Layers(asked["file"], asked["layers"]["file"], asked["layers"]["command"]))
+        try:
+            asked = json.loads((self.path / "sweep.json").read_text())
+            return Study(Layers(asked["file"], asked["layers"]["file"], asked["layers"]["command"]))
+        except (ValueError, KeyError, TypeError) as error:
+            what = f"is no record of a sweep ({type(error).__name__}: {error}); begin the sweep again"
+            raise InputError(Problem("", what), str(self.path / "sweep.json")) from None
 
     def run(self, number: int) -> RunDirectory:
         """A point's run, begun or not."""
@@ -64,20 +72,25 @@ class SweepDirectory:
         file = self.path / "points" / f"{number:04d}.json"
         return json.loads(file.read_text())["failure"] if file.is_file() else None
 
+    def unfinished(self, numbers: Iterable[int]) -> list[int]:
+        """Of these points those that neither ended nor failed."""
+        return [number for number in numbers if not self.run(number).summary() and not self.failure(number)]
+
     def row(self, number: int, params: Params) -> dict[str, Any]:
         """A point's parameters, where it stands, and what its rounds gave so far: a column a task and measure."""
         run, failure = self.run(number), self.failure(number)
         lines = run.lines()
         status = "finished" if run.summary() else "failed" if failure else "begun" if lines else "waiting"
         found = summarise(run).asdict() if lines else {}
-        return {"point": number, **params, "status": status, "failure": failure, **_flat(found)}
+        measured = {f"summary.{name}" if name in params else name: one for name, one in _flat(found).items()}
+        return {"point": number, **params, "status": status, "failure": failure, **measured}
 
     def write_table(self, points: Mapping[int, Params]) -> pa.Table:
         """`points.parquet`, whole or not at all: a row a point, in order."""
         rows = [self.row(number, params) for number, params in sorted(points.items())]
         names = dict.fromkeys(name for row in rows for name in row)  # a task of some points is null in the others
         columns = {name: _column([row.get(name) for row in rows]) for name in names}
-        table = pa.table(columns)
+        table = pa.table(columns) if rows else pa.table({"point": [], "status": []})
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink)
         write(self.path / "points.parquet", sink.getvalue().to_pybytes())
@@ -93,8 +106,10 @@ def _flat(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _column(values: list[Any]) -> pa.Array:
-    """A column of one type; values of several (8 and "auto") or of tables are written as JSON."""
+    """A column of one type; values of several (8 and "auto"), tables and arrays are written as JSON."""
     try:
-        return pa.array([float(v) if isinstance(v, float) else v for v in values])
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        return pa.array([None if value is None else json.dumps(value) for value in values])
+        if not any(isinstance(value, dict | list) for value in values):
+            return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        pass
+    return pa.array([None if value is None else json.dumps(value) for value in values])

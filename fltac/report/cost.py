@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -39,9 +39,6 @@ class Cost:
     usd_server: float
     usd_storage: float  # a month of what is kept
 
-    def asdict(self) -> dict[str, float | int | str]:
-        return asdict(self)
-
 
 def costs(folders: Sequence[Path], overrides: Sequence[str]) -> tuple[list[Cost], pd.DataFrame, pd.DataFrame | None]:
     """Of each run, by the network of the first one's experiment with `key=value` of its own on top.
@@ -49,6 +46,7 @@ def costs(folders: Sequence[Path], overrides: Sequence[str]) -> tuple[list[Cost]
     Each cost, a row a run and tier, and where there are several runs what each needed to the same accuracy.
     Raises InputError where a folder is no run directory with a finished round, or an override is none of [network].
     """
+    folders = list({folder.resolve(): folder for folder in folders}.values())  # as read_runs: each once
     runs = read_runs(folders)
     asked = [f"network.{override}" for override in overrides]
     network = load(RunDirectory(folders[0]).experiment_file, asked).network
@@ -60,7 +58,7 @@ def costs(folders: Sequence[Path], overrides: Sequence[str]) -> tuple[list[Cost]
 def cost(run: Run, network: Network, folder: Path) -> Cost:
     """What the run in the folder cost on these lines."""
     up, down = (int(run.updates[name].sum()) for name in ("bytes_up", "bytes_down"))
-    base = int(run.rounds["bytes_base"].sum())
+    base = run.summary.bytes_base
     drawn = int(run.rounds["clients"].sum())
     server = float((run.rounds["seconds_cluster"] + run.rounds["seconds_merge"]).sum())
     kept = sum(file.stat().st_size for file in (folder / "checkpoint").rglob("*") if file.is_file())

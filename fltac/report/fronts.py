@@ -25,7 +25,8 @@ def trajectories(paths: Sequence[str | Path]) -> pd.DataFrame:
 
     Parameters are the method, all that any of the sweeps sweeps, and all in which their experiments differ.
     Columns: `sweep`, `point`, the parameters, `round`, `bytes`, `accuracy` (mean of the tasks on test), `validation`
-    (null where there is none) and `accuracy.TASK`. Raises InputError for a folder that holds no sweep or no round.
+    (null where there is none), `accuracy.TASK`, and `last`: a point that did not run to its end has no last round.
+    Raises InputError for a folder that holds no sweep, and where no point is finished.
     """
     for path in map(Path, paths):
         if not SweepDirectory.there(path):
@@ -38,18 +39,22 @@ def trajectories(paths: Sequence[str | Path]) -> pd.DataFrame:
     for directory, study in zip(directories, studies, strict=True):
         for number, params in directory.noted().items():
             experiment, lines = study.experiment(params), directory.run(number).lines()
-            place = {"sweep": directory.path.name, "point": number, SEED: experiment.seed}
+            place = {"sweep": str(directory.path), "point": number, SEED: experiment.seed}
             place |= {key: _hashable(value(experiment, key)) for key in keys if key != SEED}
             for line in lines:
                 found = searched(lines[: line["round"]])
                 rows.append(
                     place
-                    | {"round": line["round"], "last": line["round"] == len(lines), "bytes": found["bytes_total"]}
+                    | {
+                        "round": line["round"],
+                        "last": line["round"] == experiment.rounds,
+                        "bytes": found["bytes_total"],
+                    }
                     | {"accuracy": line["accuracy_mean"], "validation": found.get("accuracy_validation_mean")}
                     | {f"accuracy.{task}": one for task, one in line["accuracy"].items()}
                 )
-    if not rows:
-        raise InputError(Problem("DIR", "holds no finished round yet", str(paths[0])), "command line")
+    if not any(row["last"] for row in rows):
+        raise InputError(Problem("DIR", "holds no finished point yet", str(paths[0])), "command line")
     return pd.DataFrame(rows)
 
 
@@ -59,7 +64,20 @@ def _hashable(one: Any) -> Any:
 
 def parameters(table: pd.DataFrame) -> list[str]:
     """The columns by which configurations differ: all parameters but the seed."""
-    own = {"sweep", "point", "round", "last", "bytes", "accuracy", "validation", SEED, "seeds", "front", "own_front"}
+    own = {
+        "sweep",
+        "point",
+        "round",
+        "last",
+        "bytes",
+        "accuracy",
+        "validation",
+        SEED,
+        "seeds",
+        "front",
+        "own_front",
+        "begun",
+    }
     return [name for name in table.columns if name not in own and name.split(".")[0] not in ("accuracy", "validation")]
 
 
@@ -72,6 +90,8 @@ def tasks(table: pd.DataFrame) -> list[str]:
 def configurations(table: pd.DataFrame, at: str = "last") -> pd.DataFrame:
     """A row a configuration (and round, with at = "round"): means over its seeds with Student's 95 % interval.
 
+    A round counts where all seeds of the configuration that were begun came to it; a seed that ran twice is one.
+
     Columns: the parameters, `seeds` (how many), `bytes`, and for accuracy, validation and each task the mean and
     `NAME.low`, `NAME.high`, null with one seed alone.
     """
@@ -79,8 +99,13 @@ def configurations(table: pd.DataFrame, at: str = "last") -> pd.DataFrame:
     keys = [*parameters(table), *(["round"] if at == "round" else [])]
     measured = ["accuracy", "validation", *tasks(table)]
     found = []
-    for values, each in rows.groupby(keys, dropna=False, sort=False):
-        row = dict(zip(keys, values, strict=True)) | {"seeds": each[SEED].nunique(), "bytes": each["bytes"].mean()}
+    begun = table.groupby(parameters(table), dropna=False)[SEED].transform("nunique")
+    for values, all_rows in rows.assign(begun=begun).groupby(keys, dropna=False, sort=False):
+        each = all_rows[[SEED, *measured, "bytes"]].astype(float).groupby(SEED).mean()
+        if at == "round" and len(each) < all_rows["begun"].iloc[0]:
+            continue  # the mean of those that got there would be another configuration's
+        place = {"sweep": all_rows["sweep"].iloc[0], "point": all_rows["point"].iloc[0]}
+        row = dict(zip(keys, values, strict=True)) | place | {"seeds": len(each), "bytes": each["bytes"].mean()}
         for name in measured:
             mean, half = interval(each[name].to_numpy(dtype=float))
             row |= {name: mean, f"{name}.low": mean - half, f"{name}.high": mean + half}
@@ -140,6 +165,6 @@ def bytes_to_reach(table: pd.DataFrame, targets: Sequence[float]) -> pd.DataFram
         for target in targets:
             enough = each[each["accuracy"] >= target].sort_values("bytes", kind="stable")
             best = next(iter(enough.to_dict("records")), {})
-            chosen = {name: best.get(name) for name in (*parameters(table), "round", "bytes", "accuracy", "seeds")}
-            found.append(chosen | {ARM: arm, "target": target})
-    return pd.DataFrame(found)
+            known = {name: best.get(name) for name in (*parameters(table), "round", "bytes", "accuracy", "seeds")}
+            found.append(known | {ARM: arm, "target": target})
+    return pd.DataFrame(found, dtype=object)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
+from fltac.errors import InputError, Problem
 from fltac.records.store import write
 from fltac.records.sweeps import SweepDirectory
 from fltac.report.fronts import CONFIDENCE, SEED, configurations, parameters, require_validation
@@ -28,37 +29,42 @@ class Choice:
     params: list[str]  # the columns that are parameters
     chosen: Row
     best: Row
-    loss: float  # points of validation accuracy below the best, mean over seeds
-    most: float  # upper end of its one-sided 95 % interval; nan with one seed
+    loss: float  # points of validation accuracy below the best, mean over the seeds that both have
+    most: float  # upper end of its one-sided interval; nan with one seed
     warnings: list[str]
 
 
 def recommend(table: pd.DataFrame, tolerance: float) -> Choice:
     """The configuration of fewest bytes that is surely within `tolerance` points of the best on validation data.
 
-    Surely: the upper end of the one-sided 95 % interval of the paired difference over the seeds that both have is at
-    most the tolerance. Where one seed is all there is, the difference itself is gone by, and the choice says so.
+    Surely: the upper end of the one-sided interval of the paired difference over seeds is at most the tolerance, at
+    95 % for all cheaper configurations together (each at 1 - .05 / their number, Bonferroni): the cheapest of many that
+    pass would else often be one that passed by chance. Configurations with fewer seeds than two are no candidates where
+    others have two; where none has, the difference itself is gone by, and the choice says so.
     Raises InputError where points have no validation data.
     """
     last, keys = table[table["last"]], parameters(table)
-    require_validation(table)
-    rows = configurations(table).to_dict("records")
-    best = max(rows, key=lambda row: row["validation"])
-    top = _by_seed(last, keys, best)
-    losses = [100 * (top - _by_seed(last, keys, row)).dropna().to_numpy() for row in rows]
-    ends = [_upper(each) for each in losses]
-    sure = [
-        place
-        for place, (row, each, end) in enumerate(zip(rows, losses, ends, strict=True))
-        if row is best or (len(each) and (each.mean() if np.isnan(end) else end) <= tolerance)
-    ]
-    place = min(sure, key=lambda one: (rows[one]["bytes"], -rows[one]["validation"]))
-    warnings, fewest = [], min(map(len, losses))
+    require_validation(last)
+    every = configurations(table).to_dict("records")
+    enough = min(2, max(row["seeds"] for row in every))
+    rows = [row for row in every if row["seeds"] >= enough]
+    best = max(rows, key=lambda row: (row["validation"], -row["bytes"]))
+    cheaper = [row for row in rows if row["bytes"] < best["bytes"]]
+    top, found = _by_seed(last, keys, best), [(best, 0.0, 0.0)]
+    for row in cheaper:
+        losses = 100 * (top - _by_seed(last, keys, row)).dropna().to_numpy()
+        most = _upper(losses, 1 - (1 - CONFIDENCE) / len(cheaper))
+        if len(losses) >= enough and (losses.mean() if np.isnan(most) else most) <= tolerance:
+            found.append((row, float(losses.mean()), most))
+    chosen, loss, most = min(found, key=lambda one: (one[0]["bytes"], -one[0]["validation"]))
+    warnings, fewest = [], min(chosen["seeds"], best["seeds"])
     if fewest < ENOUGH_SEEDS:
         warnings.append(f"{fewest} seeds are too few to be sure of {tolerance:g} points; run {ENOUGH_SEEDS} at least")
-    if rows[place] is best and any(row["bytes"] < best["bytes"] for row in rows):
+    if len(rows) < len(every):
+        warnings.append(f"{len(every) - len(rows)} configurations with one seed were left out")
+    if chosen is best and cheaper:
         warnings.append("nothing smaller is surely within the tolerance: more seeds, or a wider one")
-    return Choice(keys, rows[place], best, float(losses[place].mean()), ends[place], warnings)
+    return Choice(keys, chosen, best, loss, most, warnings)
 
 
 def _by_seed(last: pd.DataFrame, keys: Sequence[str], row: Row) -> pd.Series:
@@ -67,19 +73,21 @@ def _by_seed(last: pd.DataFrame, keys: Sequence[str], row: Row) -> pd.Series:
     return last[same].groupby(SEED)["validation"].mean()
 
 
-def _upper(differences: np.ndarray) -> float:
-    """The upper end of the one-sided interval of their mean; nan for one alone, zero for the best against itself."""
+def _upper(differences: np.ndarray, confidence: float) -> float:
+    """The upper end of the one-sided interval of their mean (Student's); nan for fewer than two."""
     n = len(differences)
-    if n and not differences.any():
-        return 0.0
     if n < 2:
         return float("nan")
-    return float(differences.mean() + student.ppf(CONFIDENCE, n - 1) * differences.std(ddof=1) / np.sqrt(n))
+    return float(differences.mean() + student.ppf(confidence, n - 1) * differences.std(ddof=1) / np.sqrt(n))
 
 
-def write_recommended(choice: Choice, directory: SweepDirectory, file: Path) -> None:
-    """The chosen configuration as an experiment file, with the seed of the sweep's base."""
-    study = directory.study()
-    params = {key: choice.chosen[key] for key in choice.params if key in study.sweep.space}
-    plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in params.items()}
-    write(file, study.experiment(plain).dump().encode())
+def write_recommended(choice: Choice, file: Path) -> None:
+    """The chosen point as an experiment file, with the seed of its sweep's base."""
+    directory = SweepDirectory(str(choice.chosen["sweep"]))
+    params = directory.noted()[int(choice.chosen["point"])]
+    experiment = directory.study().experiment({key: one for key, one in params.items() if key != SEED})
+    try:
+        write(file, experiment.dump().encode())
+    except OSError as error:
+        what = f"cannot be written: {error.strerror}; name a file in a folder that exists"
+        raise InputError(Problem("-o", what, str(file)), "command line") from None

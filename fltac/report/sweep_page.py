@@ -14,6 +14,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
 
+from fltac.errors import InputError, Problem
 from fltac.points import label
 from fltac.records.sweeps import SweepDirectory
 from fltac.report.fronts import ARM, bytes_to_reach, chosen, configurations, on_front, parameters, tasks, trajectories
@@ -39,6 +40,7 @@ def write_sweep_report(paths: Sequence[Path], out: Path | None = None, choose: S
         title=f"{', '.join(names)}: sweep",
         plotly=Markup(get_plotlyjs()),  # noqa: S704, plotly's own text
         points=int(table.groupby(["sweep", "point"]).ngroups),
+        left_out=int((~table.groupby(["sweep", "point"])["last"].any()).sum()),
         parameters=parameters(table),
         rows=rows.sort_values(["bytes", "accuracy"]).to_dict("records"),
         seeds=sorted(rows["seeds"].unique()),
@@ -46,10 +48,14 @@ def write_sweep_report(paths: Sequence[Path], out: Path | None = None, choose: S
         by_task=accuracy_by_task(rows),
         costs=costs(table).to_dict("records"),
     )
-    write_page(out, text)
     flat = rows.astype(dict.fromkeys(parameters(table), str))  # values of several types in one column
-    flat.to_csv(out.with_name("map.csv"), index=False)
-    flat.to_parquet(out.with_name("map.parquet"), index=False)
+    write_page(out, text)
+    try:
+        flat.to_csv(out.with_name("map.csv"), index=False)
+        flat.to_parquet(out.with_name("map.parquet"), index=False)
+    except OSError as error:
+        what = f"cannot be written: {error.strerror}; name a page in another folder with -o"
+        raise InputError(Problem("-o", what, str(out.with_name("map.csv"))), "command line") from None
     return out
 
 
@@ -74,7 +80,7 @@ def majority(paths: Sequence[Path]) -> float:
 
 
 def costs(table: pd.DataFrame) -> pd.DataFrame:
-    """Bytes to reach accuracies from the worst arm's best down: what all arms can do, and what only some can."""
+    """Bytes to reach accuracies from the lowest to the highest on the map, and each arm's own best."""
     best = configurations(table, at="round").groupby(ARM)["accuracy"].max()
     low = configurations(table, at="round")["accuracy"].min()
     steps = np.unique(np.floor(100 * np.linspace(low, best.max(), TARGETS + 1)[1:]) / 100)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
 from fltac.config import MAXIMISED, Optuna
+from fltac.errors import InputError
 from fltac.points import POINT, Params, Study, label
 from fltac.records.summary import Summary
 from fltac.records.sweeps import SweepDirectory
 from fltac.runtime import launch
-from fltac.runtime.capacity import Need, Node, needed
+from fltac.runtime.capacity import Need, Node, check, fits, needed
 from fltac.runtime.cluster import Cluster
 from fltac.sweep.trial import Plan, Trial
 
@@ -31,9 +34,9 @@ def sweep(study: Study, out: Path, address: str | None = None, say: Say = lambda
     A point that fails says so in its row, and the others go on. Raises InputError before anything is started where a
     point is no experiment.
     """
-    points = dict(enumerate(study.points()))
-    directory = SweepDirectory(out)
-    directory.create(study)
+    directory, points = SweepDirectory(out), dict(enumerate(study.points()))
+    directory.require_new()
+    _plan_each(study, list(points.values()) or study.extremes())
     return _run(directory, study, points, address, say)
 
 
@@ -58,24 +61,50 @@ def _run(
     try:
         if left or more:
             beside = min(len(left) + more, study.sweep.concurrent or len(left) + more)
-            asked = [study.experiment(params) for params in left.values()] or [study.base]
+            asked = [study.experiment(params) for params in (*left.values(), *(study.extremes() if more else ()))]
 
             def largest(nodes: Sequence[Node]) -> Need:
                 needs = [needed(experiment, nodes, beside) for experiment in asked]
-                return max(needs, key=lambda need: (need.actors * need.num_gpus, need.cpus))
+                return max(needs, key=lambda need: (need.cpus, need.actors * need.num_gpus))
 
             with Cluster(largest, address) as cluster:
-                plan = Plan(directory, study, left, cluster.nodes, beside)
+                for need in {needed(experiment, cluster.nodes, beside) for experiment in asked}:
+                    check(need, cluster.nodes)  # Tune would wait for ever for one that does not fit
+                if not SweepDirectory.there(directory.path):
+                    directory.create(study)
+                plan = Plan(directory, study, left, cluster.nodes, beside, launch.provenance("ray"))
                 if left:
                     _fit(plan, cluster.need, say, param_space={POINT: tune.grid_search(sorted(left))})
-                if more:
+                if more and not directory.unfinished(left):  # else it was interrupted
                     from fltac.sweep.search import search  # optuna is an extra
 
                     _fit(plan, cluster.need, say, search_alg=search(directory, study), num_samples=more)
     finally:
         shutil.rmtree(directory.path / "tune", ignore_errors=True)
-        table = directory.write_table({**points, **directory.noted()})
+        if SweepDirectory.there(directory.path):
+            table = directory.write_table({**points, **directory.noted()})
     return table
+
+
+def _plan_each(study: Study, points: Sequence[Params]) -> None:
+    """Reads tasks, partition and the model's shape of each point that differs in more than its seed and method.
+
+    Raises InputError for what a file's values alone do not show: a task that is not there, a rank that does not fit.
+    """
+    from fltac.world import plan  # takes torch
+
+    seen = set()
+    for params in points:
+        experiment = study.experiment(params)
+        parts = ("model", "adapter", "tasks", "data", "clients", "changes", "training", "rounds")
+        key = json.dumps({name: experiment.model_dump(mode="json")[name] for name in parts})
+        if key not in seen:
+            seen.add(key)
+            try:
+                plan(experiment)
+            except InputError as error:
+                told = [replace(one, what=f"{one.what}; at {label(params)}") for one in error.problems]
+                raise InputError(told, study.layers.path) from None
 
 
 def _fit(
@@ -91,14 +120,16 @@ def _fit(
         scheduler = ASHAScheduler(
             metric=stop.metric,
             mode="max" if stop.metric in MAXIMISED else "min",
-            max_t=max(plan.study.base.rounds, stop.grace),
+            max_t=max(stop.grace, *(plan.study.experiment(one).rounds for one in (*plan.points.values(), {}))),
+            time_attr="round",  # Tune's own count begins again with a point that goes on
             grace_period=stop.grace,
             reduction_factor=stop.factor,
         )
+    os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # a point without a metric is not all points' end
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the run directories are the record
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the new one prints at any verbosity
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by `Told`
-    room = sum(int(node.cpus / need.num_cpus) for node in plan.nodes) // need.actors
+    room = sum(fits(node, need) for node in plan.nodes) // need.actors
     tune.Tuner(
         tune.with_resources(tune.with_parameters(Trial, plan=plan), plan.bundles),
         param_space=param_space,

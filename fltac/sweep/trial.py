@@ -29,6 +29,7 @@ class Plan:
     points: Mapping[int, Params]  # that are known before they begin
     nodes: Sequence[Node]
     beside: int  # points that may run at a time, if there is room
+    provenance: Mapping[str, Any]  # of the driver: a trial's own says nothing
 
     def params(self, config: Mapping[str, Any]) -> Params:
         """Of the point that Tune's `config` names, or holds."""
@@ -66,7 +67,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             lines = run.lines()
             if over := len(lines) == self.plan.study.experiment(params).rounds:
                 launch.conclude(run)
-        return {**searched(lines), "done": over}
+        return {**searched(lines), "round": len(lines), "done": over}
 
     def cleanup(self) -> None:
         if self.runtime is not None:
@@ -85,7 +86,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             run.count_restart()
         else:
             shutil.rmtree(run.path, ignore_errors=True)  # what a torn start left
-            run.create(experiment.dump(), launch.provenance("ray"))
+            run.create(experiment.dump(), self.plan.provenance)
         need = self.plan.need(self.config)
         if self.runtime is None or self.runtime.need != need:
             self.cleanup()

@@ -83,10 +83,35 @@ def test_the_smallest_that_is_surely_good_enough_is_recommended():
     choice = recommend(table, tolerance=1.0)
     assert choice.chosen["adapter.rank"] == 2
     assert choice.loss == pytest.approx(1 / 3, abs=1e-6)
-    assert choice.most == pytest.approx(1 / 3 + 2.92 * 0.0577 / np.sqrt(3), abs=1e-3)  # t(.95, 2) * s / sqrt(3)
+    assert choice.most == pytest.approx(1 / 3 + 4.303 * 0.0577 / np.sqrt(3), abs=1e-3)  # t(.975, 2) s / sqrt(3)
     assert choice.warnings == []
-    assert recommend(table, tolerance=0.4).chosen["adapter.rank"] == 4  # its upper end is .43
+    assert recommend(table, tolerance=0.4).chosen["adapter.rank"] == 4  # its upper end is .48
     assert recommend(table, tolerance=10.5).chosen["adapter.rank"] == 1
+
+
+def test_of_many_that_are_worse_one_that_passes_by_chance_is_rare():
+    """Eight cheaper configurations, all two points worse, tolerance one: each choice of one of them is wrong."""
+    draw, wrong = np.random.default_rng(0), 0
+    for _ in range(100):
+        rows = {("fltac", rank): seeds(rank, *(0.78 + 0.02 * draw.normal(size=3))) for rank in range(1, 9)}
+        table = sweep({**rows, ("fltac", 99): seeds(99, 0.8, 0.8, 0.8)})
+        choice = recommend(table, tolerance=1.0)
+        wrong += choice.best["adapter.rank"] == 99 and choice.chosen["adapter.rank"] != 99
+    assert wrong <= 10
+
+
+def test_a_seed_that_ran_twice_is_one():
+    table = sweep({("fltac", 1): seeds(10, 0.5, 0.6)})
+    once, twice = configurations(table), configurations(pd.concat([table, table]))
+    assert once["accuracy.high"].tolist() == twice["accuracy.high"].tolist()
+
+
+def test_points_that_were_not_finished_are_no_results():
+    table = sweep({("fltac", 1): [[(10, 0.5), (20, 0.8)], [(10, 0.5), (20, 0.8)], [(10, 0.5)]]})
+    table.loc[table["seed"] == 2, "last"] = False
+    (row,) = configurations(table).to_dict("records")
+    assert (row["seeds"], row["bytes"], row["accuracy"]) == (2, 20, 0.8)
+    assert bytes_to_reach(table, [0.8])["bytes"].isna().all()  # the third seed did not come to round 2
 
 
 def test_what_varies_too_much_is_not_sure():
@@ -102,6 +127,18 @@ def test_too_few_seeds_are_said():
     assert choice.chosen["adapter.rank"] == 1
     assert np.isnan(choice.most)
     assert "1 seeds are too few" in choice.warnings[0]
+
+
+def test_one_seed_is_no_candidate_where_others_have_more():
+    table = sweep({("fltac", 1): seeds(10, 0.9), ("fltac", 4): seeds(40, 0.79, 0.80, 0.81)})
+    choice = recommend(table, tolerance=1.0)
+    assert choice.chosen["adapter.rank"] == choice.best["adapter.rank"] == 4
+    assert any("one seed were left out" in warning for warning in choice.warnings)
+
+
+def test_a_tie_of_one_seed_is_no_certainty():
+    choice = recommend(sweep({("fltac", 1): seeds(10, 0.8), ("fltac", 4): seeds(40, 0.8)}), tolerance=1.0)
+    assert choice.chosen["adapter.rank"] == 1
 
 
 def test_without_validation_data_nothing_is_recommended():

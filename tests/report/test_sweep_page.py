@@ -54,7 +54,7 @@ def test_the_page_and_its_tables_are_written(swept, tmp_path):
 def test_what_is_recommended_can_be_run(swept, tmp_path):
     choice = recommend(trajectories([swept.path]), tolerance=100)
     assert choice.chosen["bytes"] == min(row["bytes"] for row in [choice.chosen, choice.best])
-    write_recommended(choice, swept, tmp_path / "recommended.json")
+    write_recommended(choice, tmp_path / "recommended.json")
     experiment = fltac.load(tmp_path / "recommended.json")
     assert experiment.adapter.rank == choice.chosen["adapter.rank"] == 1
     assert experiment.method == choice.chosen["method"] == "fedit"
@@ -74,6 +74,10 @@ def test_sweeps_side_by_side_differ_in_what_their_files_differ(swept, tmp_path):
     assert parameters(table) == ["method", "adapter.rank", "wire.up"]
     rows = configurations(table)
     assert len(rows) == 5
+    choice = recommend(table, tolerance=100)
+    write_recommended(choice, tmp_path / "best.json")  # whichever sweep it is of
+    assert fltac.load(tmp_path / "best.json").wire.up == choice.chosen["wire.up"]
+    assert fltac.load(tmp_path / "best.json").method == choice.chosen["method"]
     small = rows[rows["wire.up"] == "int8"].iloc[0]
     assert (small["method"], small["adapter.rank"]) == ("fltac", 1)
     assert small["bytes"] < rows[(rows["method"] == "fltac") & (rows["adapter.rank"] == 1)]["bytes"].max()
