@@ -19,7 +19,7 @@ from fltac.config import ClientDrifts, TaskBegins
 from fltac.records.store import RunDirectory
 
 HERE = Path(__file__).parent
-FIRST_SEED = 30  # 20 and 21 were looked at while the method was made
+FIRST_SEED = 35  # 20, 21 and 30 to 34 were looked at while the method was made
 CASES = {"changed": [], "unchanged": ["changes=[]"]}
 
 
