@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -59,13 +60,18 @@ def mapped(one: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], workers: in
 
 
 def finished(file: Path, folder: Path, overrides: Sequence[str]) -> RunDirectory:
-    """The run in the folder; made where it is not there, continued where it was stopped."""
-    run = RunDirectory(folder)
-    if run.summary() is None:
-        if folder.exists():
-            fltac.resume(folder, runtime="local")
-        else:
-            fltac.run(fltac.load(file, overrides), out=folder, runtime="local")
+    """The run in the folder; made where it is not there, continued where it was stopped.
+
+    Raises ValueError where the folder holds a run of another experiment, whose results would be taken for this one's.
+    """
+    run, asked = RunDirectory(folder), fltac.load(file, overrides)
+    if not run.experiment_file.is_file():
+        shutil.rmtree(folder, ignore_errors=True)  # what a torn start left
+        fltac.run(asked, out=folder, runtime="local")
+    elif fltac.load(run.experiment_file) != asked:
+        raise ValueError(f"{folder} holds a run of another experiment; name another --out")
+    elif run.summary() is None:
+        fltac.resume(folder, runtime="local")
     return run
 
 

@@ -3,7 +3,9 @@
 import argparse
 import tomllib
 
-from experiments.cases import interval, runs, seeds
+import pytest
+
+from experiments.cases import finished, interval, runs, seeds
 from experiments.one_task import toml
 from tests.tiny import write_tiny
 
@@ -19,6 +21,17 @@ def test_each_case_and_seed_is_run_once(tmp_path):
     before = {key: (run.path / "summary.json").stat().st_mtime_ns for key, run in done.items()}
     again = runs(file, cases, options)
     assert before == {key: (run.path / "summary.json").stat().st_mtime_ns for key, run in again.items()}
+
+
+def test_a_run_of_another_experiment_is_not_taken_for_this_one(tmp_path):
+    file, folder = write_tiny(tmp_path), tmp_path / "run"
+    finished(file, folder, ["rounds=1"])
+    assert finished(file, folder, ["rounds=1"]).summary()
+    with pytest.raises(ValueError, match="holds a run of another experiment"):
+        finished(file, folder, ["rounds=1", "seed=1"])
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "provenance.json").touch()
+    assert finished(file, tmp_path / "torn", ["rounds=1"]).summary()
 
 
 def test_a_value_is_written_as_toml_reads_it():
