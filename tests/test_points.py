@@ -102,3 +102,42 @@ def test_a_point_is_read_by_people():
         label({"adapter.rank": 4, "training.learning_rate": 0.00123456})
         == "adapter.rank=4, training.learning_rate=0.001235"
     )
+
+
+def test_swept_paths_are_those_of_the_layer_that_names_them(tmp_path, monkeypatch):
+    """Trials resolve their points in folders of their own."""
+    (tmp_path / "file").mkdir()
+    (tmp_path / "here").mkdir()
+    file = tmp_path / "file" / "experiment.toml"
+    text = MINIMAL.replace('{ type = "hub", path = "some/model" }', '{ type = "path", path = "model" }')
+    space = '[sweep.space]\n"model.source.path" = { grid = ["a", "b"] }\n"data.root" = { choice = ["data"] }\n'
+    file.write_text(text + space, encoding="utf-8")
+    monkeypatch.chdir(tmp_path / "here")
+    swept = Study(read(file, ["sweep.space.data.root.choice=['mine']"]))
+    points = swept.points()
+    monkeypatch.chdir("/")
+    assert [point["model.source.path"] for point in points] == [str(tmp_path / "file" / name) for name in "ab"]
+    assert {point["data.root"] for point in points} == {str(tmp_path / "here" / "mine")}
+    assert swept.experiment(points[1]).model.source.path == str(tmp_path / "file" / "b")
+
+
+def test_a_key_inside_another_is_refused(study):
+    with pytest.raises(InputError, match=r"holds adapter\.rank, which is swept too"):
+        study('[sweep.space]\n"adapter" = { grid = [{ rank = 8 }] }\n"adapter.rank" = { grid = [1, 2] }').points()
+
+
+def test_a_point_without_what_the_search_goes_by_is_refused(study):
+    tables = '[sweep]\nstop = { metric = "ari" }\n[sweep.space]\nmethod = { grid = ["fltac", "fedit"] }'
+    with pytest.raises(InputError, match=r"is not there where one adapter serves all tasks.*at method=fedit"):
+        study(tables).points()
+
+
+def test_draws_that_coincide_are_one_point(study):
+    asked = study('[sweep]\nsamples = 9\n[sweep.space]\n"wire.up" = { choice = ["int8", "int4"] }')
+    assert sorted(point["wire.up"] for point in asked.points()) == ["int4", "int8"]
+
+
+def test_optuna_that_is_not_installed_is_said(study, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="pip install"):
+        study('[sweep]\nsearch = { type = "optuna", maximise = "accuracy_mean" }\n').points()
