@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
 import fltac
 from fltac.records.store import RunDirectory
+from fltac.report.fronts import interval as student
 
 
 def parser(doc: str | None, seeds: int, first: int) -> argparse.ArgumentParser:
@@ -77,8 +77,7 @@ def finished(file: Path, folder: Path, overrides: Sequence[str]) -> RunDirectory
 
 def interval(values: Sequence[float], most: float = np.inf) -> str:
     """Mean and Student's 95 % interval, cut at `most`."""
-    mean, n = float(np.mean(values)), len(values)
-    if n < 2:
+    mean, half = student(np.array(values, dtype=float))
+    if np.isnan(half):
         return f"{mean:.2f}"
-    half = student.ppf(0.975, n - 1) * float(np.std(values, ddof=1)) / np.sqrt(n)
     return f"{mean:.2f} ({mean - half:.2f}, {min(mean + half, most):.2f})"

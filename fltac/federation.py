@@ -18,6 +18,7 @@ def federate(world: World, runtime: Runtime, run: RunDirectory) -> Iterator[Roun
     done, files, states = run.checkpoint()
     post = runtime.start(files)
     untuned = post  # v0 is judged after the first round, which need not wait for it
+    there = {client for round in range(1, done + 1) for client in world.draw_clients(round)}  # they have the base
     for round in range(done + 1, world.experiment.rounds + 1):
         clock = [time.perf_counter()]
         drawn = world.draw_clients(round)
@@ -32,7 +33,8 @@ def federate(world: World, runtime: Runtime, run: RunDirectory) -> Iterator[Roun
         if not run.has_bars():
             asked = questions(world, 0, untuned, {})
             run.write_bars(bars(world, answers(asked, runtime.evaluate([q.job for q in asked], untuned))))
-        rules, base = world.experiment.alerts, world.newcomers(round) * world.base.bytes
+        rules, base = world.experiment.alerts, len(set(drawn) - there) * world.base.bytes
+        there.update(drawn)
         record = round_record(round, ledger.rows, step._asdict(), scored, world.truths(step.heard), clock, rules, base)
         run.finish_round(record, runtime.snapshot(), states)
         yield record

@@ -99,14 +99,28 @@ def draw(dimension: Dimension, chance: np.random.Generator) -> Any:
     return float(chance.uniform(*dimension.uniform))
 
 
-def value(experiment: Experiment, key: str) -> Any:
-    """What an experiment has under a dotted key, tasks by name; None where it has none."""
-    at: Any = experiment.model_dump(mode="json")
+def value(tree: Any, key: str) -> Any:
+    """What an experiment as JSON has under a dotted key, tasks by name; None where it has none."""
     for part in key.split("."):
-        if isinstance(at, list):
-            at = {one.get("name"): one for one in at}
-        at = at.get(part) if isinstance(at, dict) else None
-    return at
+        tree = _by_name(tree)
+        tree = tree.get(part) if isinstance(tree, dict) else None
+    return tree
+
+
+def flat(tree: Any, path: str = "") -> dict[str, Any]:
+    """`{"adapter": {"rank": 4}}` as `{"adapter.rank": 4}`; tables in an array go by their name or number."""
+    tree = _by_name(tree)
+    if not isinstance(tree, dict):
+        return {path: tree}
+    return {
+        key: leaf for name, branch in tree.items() for key, leaf in flat(branch, f"{path}.{name}".strip(".")).items()
+    }
+
+
+def _by_name(tree: Any) -> Any:
+    if isinstance(tree, list) and tree and isinstance(tree[0], dict):
+        return {str(item.get("name", number)): item for number, item in enumerate(tree)}
+    return tree
 
 
 def differing(experiments: Sequence[Experiment]) -> list[str]:
@@ -114,20 +128,10 @@ def differing(experiments: Sequence[Experiment]) -> list[str]:
 
     Of axes that a preset sets only where the method is the same: else it is the method that differs.
     """
-    flats = [_flat(one.model_dump(mode="json", exclude={"name", "sweep", "seed"})) for one in experiments]
-    keys = dict.fromkeys(key for flat in flats for key in flat)
-    found = [key for key in keys if any(flat.get(key) != flats[0].get(key) for flat in flats)]
+    each = [flat(one.model_dump(mode="json", exclude={"name", "sweep", "seed"})) for one in experiments]
+    keys = dict.fromkeys(key for one in each for key in one)
+    found = [key for key in keys if any(one.get(key) != each[0].get(key) for one in each)]
     return [key for key in found if "method" not in found or key.split(".")[0] not in AXES]
-
-
-def _flat(tree: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(tree, list) and all(isinstance(one, dict) and "name" in one for one in tree):
-        tree = {one["name"]: one for one in tree}
-    if not isinstance(tree, dict) or not tree:
-        return {path: tree}
-    return {
-        key: one for name, part in tree.items() for key, one in _flat(part, f"{path}.{name}" if path else name).items()
-    }
 
 
 def label(params: Mapping[str, Any]) -> str:

@@ -193,8 +193,7 @@ def recommended(choice: Choice, tolerance: float) -> None:
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("test accuracy", "recommended", "95 % interval", "best"):
         shown.add_column(name, justify="left" if name == "test accuracy" else "right")
-    names = sorted(name for name in map(str, chosen) if name.split(".")[0] == "accuracy")
-    for key in (name for name in names if not name.endswith((".low", ".high"))):
+    for key in choice.judged:
         low, high = chosen[f"{key}.low"], chosen[f"{key}.high"]
         between = "-" if low != low else f"{low:.3f} to {high:.3f}"
         shown.add_row(key.removeprefix("accuracy."), f"{chosen[key]:.3f}", between, f"{best[key]:.3f}")

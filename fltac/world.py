@@ -91,11 +91,6 @@ class World:
         drawn = generator(self.experiment.seed, "draw", round).permutation(holders)[:count]
         return sorted(map(int, drawn))
 
-    def newcomers(self, round: int) -> int:
-        """Clients that take part for the first time."""
-        before = {client for earlier in range(1, round) for client in self.draw_clients(earlier)}
-        return len(set(self.draw_clients(round)) - before)
-
     def truths(self, heard: Mapping[Key, int]) -> dict[Key, str]:
         """Slot -> the true task it held when it last sent, for scoring alone; empty where adapters are shared."""
         truths = self.experiment.truths()

@@ -40,7 +40,8 @@ def trajectories(paths: Sequence[str | Path]) -> pd.DataFrame:
         for number, params in directory.noted().items():
             experiment, lines = study.experiment(params), directory.run(number).lines()
             place = {"sweep": str(directory.path), "point": number, SEED: experiment.seed}
-            place |= {key: _hashable(value(experiment, key)) for key in keys if key != SEED}
+            tree = experiment.model_dump(mode="json")
+            place |= {key: _hashable(value(tree, key)) for key in keys if key != SEED}
             for line in lines:
                 found = searched(lines[: line["round"]])
                 rows.append(

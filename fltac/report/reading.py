@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from fltac.errors import InputError, Problem
+from fltac.points import flat
 from fltac.records.rounds import TABLES
 from fltac.records.store import RunDirectory
 from fltac.records.summary import Summary, summarise
@@ -99,7 +100,9 @@ def results(runs: Sequence[Run]) -> pd.DataFrame:
 
 def differences(runs: Sequence[Run]) -> pd.DataFrame:
     """The dotted keys in which the experiments differ: a row a key, a column a run, values as JSON."""
-    table = pd.DataFrame({run.label: _flat(run.experiment) for run in runs}).fillna("")
+    table = pd.DataFrame(
+        {run.label: {key: json.dumps(leaf) for key, leaf in flat(run.experiment).items()} for run in runs}
+    ).fillna("")
     return table[table.nunique(axis=1) > 1]
 
 
@@ -140,14 +143,3 @@ def _read(path: Path, label: str) -> Run:
         rounds=rounds,
         **{name: table[table["round"] <= last] for name, table in tables.items()},
     )
-
-
-def _flat(tree: Any, path: str = "") -> dict[str, str]:
-    """`{"adapter": {"rank": 4}}` as `{"adapter.rank": "4"}`; items of a list go by their name or number."""
-    if isinstance(tree, list) and tree and isinstance(tree[0], dict):
-        tree = {str(item.get("name", number)): item for number, item in enumerate(tree)}
-    if not isinstance(tree, dict):
-        return {path: json.dumps(tree)}
-    return {
-        key: leaf for name, branch in tree.items() for key, leaf in _flat(branch, f"{path}.{name}".strip(".")).items()
-    }

@@ -14,7 +14,7 @@ from scipy.stats import t as student
 from fltac.errors import InputError, Problem
 from fltac.records.store import write
 from fltac.records.sweeps import SweepDirectory
-from fltac.report.fronts import CONFIDENCE, SEED, configurations, parameters, require_validation
+from fltac.report.fronts import CONFIDENCE, SEED, configurations, parameters, require_validation, tasks
 
 ENOUGH_SEEDS = 3
 
@@ -27,6 +27,7 @@ class Choice:
     """A configuration, the best one it is held against, and what is known of their difference."""
 
     params: list[str]  # the columns that are parameters
+    judged: list[str]  # those that are accuracies on test, the mean first
     chosen: Row
     best: Row
     loss: float  # points of validation accuracy below the best, mean over the seeds that both have
@@ -64,7 +65,7 @@ def recommend(table: pd.DataFrame, tolerance: float) -> Choice:
         warnings.append(f"{len(every) - len(rows)} configurations with one seed were left out")
     if chosen is best and cheaper:
         warnings.append("nothing smaller is surely within the tolerance: more seeds, or a wider one")
-    return Choice(keys, chosen, best, loss, most, warnings)
+    return Choice(keys, ["accuracy", *sorted(tasks(table))], chosen, best, loss, most, warnings)
 
 
 def _by_seed(last: pd.DataFrame, keys: Sequence[str], row: Row) -> pd.Series:

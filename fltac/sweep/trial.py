@@ -65,7 +65,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
                 self.rounds = self._begin(number, params)
             next(self.rounds, None)  # None: all rounds were there, and only the summary was not
             lines = run.lines()
-            if over := len(lines) == self.plan.study.experiment(params).rounds:
+            if over := len(lines) == self.last:
                 launch.conclude(run)
         return {**searched(lines), "round": len(lines), "done": over}
 
@@ -82,6 +82,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
 
     def _begin(self, number: int, params: Params) -> Iterator[RoundRecord]:
         experiment, run = self.plan.study.experiment(params), self.plan.directory.run(number)
+        self.last = experiment.rounds
         if run.experiment_file.is_file():
             run.count_restart()
         else:
