@@ -24,6 +24,7 @@ from fltac.wire.messages import Broadcast, Head, Update, WireError
 from fltac.world import World
 
 PROBE = 32  # examples of a slot on which what was sent is tried
+SURE = 2.0  # standard errors of what was tried: one example that goes very wrong is no change of the data
 LEARNED = 0.1  # of the way from a guess to no loss at all: less is nothing to lose
 # what a client keeps to itself: `head-SLOT` where heads are local, `gain-SLOT`, `rest-SLOT` where changes are sent
 ClientState = Mapping[str, np.ndarray]
@@ -116,8 +117,9 @@ class Client:
         own: dict[str, np.ndarray] = {}
         afresh = False
         if experiment.exchange.restart is not None and round > 1:
-            gain, before = self._gain(slot, start, heads[0]), float(state.get(f"gain-{slot}", np.zeros(1))[0])
-            afresh = before > LEARNED and gain < experiment.exchange.restart * before
+            gain, error = self._gain(slot, start, heads[0])
+            before = float(state.get(f"gain-{slot}", np.zeros(1))[0])
+            afresh = before > LEARNED and gain + SURE * error < experiment.exchange.restart * before
             own[f"gain-{slot}"] = np.array([0.0 if afresh else gain])
         if afresh:
             start, heads = self.world.start_of(self.number), [self.world.start_head(self.shards[slot].task)]
@@ -186,8 +188,9 @@ class Client:
         work = Work(examples, [shard.indices[batch] for batch in batches])
         return int(np.argmin([evaluate(self.backbone, start, heads[0], work).loss for start, heads in starts]))
 
-    def _gain(self, slot: int, start: np.ndarray, head: np.ndarray) -> float:
-        """1 - loss / ln(classes) on a sample of the slot's data: 0 is as good as guessing, 1 is to know all.
+    def _gain(self, slot: int, start: np.ndarray, head: np.ndarray) -> tuple[float, float]:
+        """1 - loss / ln(classes) on a sample of the slot's data, and its standard error: 0 is as good as guessing, 1 is
+        to know all.
 
         Where much of it is lost from one round to the next, the data are not what they were.
         """
@@ -195,7 +198,10 @@ class Client:
         task, draw = self.world.tasks[shard.task], generator(self.world.experiment.seed, "probe", self.number, slot)
         rows = draw.permutation(shard.indices)[:PROBE]  # the same in every round
         score = evaluate(self.backbone, start, head, Work(task.train, [rows]))
-        return 1 - score.loss / score.num_examples / math.log(max(task.classes, 2))
+        n, guess = score.num_examples, math.log(max(task.classes, 2))
+        mean = score.loss / n
+        error = math.sqrt(max(score.loss_squares / n - mean**2, 0) / (n - 1)) if n > 1 else math.inf
+        return 1 - mean / guess, error / guess
 
     def _work(self, slot: int, round: int) -> Work:
         experiment, shard = self.world.experiment, self.shards[slot]

@@ -26,6 +26,7 @@ class Score(NamedTuple):
     correct: int
     num_examples: int
     loss: float  # summed over the examples
+    loss_squares: float  # of each example's, summed: how far the mean may be by chance
 
 
 class Work(NamedTuple):
@@ -69,13 +70,15 @@ def evaluate(backbone: Backbone, adapter: np.ndarray, head: np.ndarray, work: Wo
     """Right answers and summed loss of one adapter and head over all batches of a set."""
     write_adapter(backbone.loras, backbone.spec, adapter)
     layer = _head(backbone, head)
-    correct, loss = 0, 0.0
+    correct, loss, squares = 0, 0.0, 0.0
     for rows in work.batches:
         batch = backbone.kind.collate(work.examples, rows, backbone.device)
         logits = layer(_features(backbone, batch.inputs))
         correct += int((logits.argmax(-1) == batch.labels).sum())
-        loss += float(nn.functional.cross_entropy(logits, batch.labels, reduction="sum"))
-    return Score(correct, sum(map(len, work.batches)), loss)
+        each = nn.functional.cross_entropy(logits, batch.labels, reduction="none")
+        loss += float(each.sum())
+        squares += float(each.square().sum())
+    return Score(correct, sum(map(len, work.batches)), loss, squares)
 
 
 def _features(backbone: Backbone, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
