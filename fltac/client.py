@@ -23,8 +23,8 @@ from fltac.wire.feedback import encode_change
 from fltac.wire.messages import Broadcast, Head, Update, WireError
 from fltac.world import World
 
-PROBE = 32  # examples of a slot on which what was sent is tried
-SURE = 2.0  # standard errors of what was tried: one example that goes very wrong is no change of the data
+PROBE = 64  # examples of a slot on which what was sent is tried
+SURE = 1.5  # standard errors of what was tried: one example that goes very wrong is no change of the data
 LEARNED = 0.1  # of the way from a guess to no loss at all: less is nothing to lose
 # what a client keeps to itself: `head-SLOT` where heads are local, `gain-SLOT`, `rest-SLOT` where changes are sent
 ClientState = Mapping[str, np.ndarray]
@@ -219,7 +219,7 @@ class Host:
         self.world = world
         use_gpu = world.experiment.resources.client.num_gpus > 0  # an actor without a share still sees every GPU
         experiment = world.experiment
-        self.backbone = build(world.base, experiment.adapter, use_gpu, experiment.exchange.factors)
+        self.backbone = build(world.base, experiment.adapter, use_gpu, experiment.exchange)
 
     def train(
         self, round: int, orders: Sequence[Order], payloads: Mapping[int, bytes]

@@ -227,7 +227,8 @@ def checked(plan: Plan, origins: Mapping[str, str], guess: Estimate) -> None:
             turns = ", ".join(f"{shard.task} from round {shard.spans[0][0]}" for shard in held)
             say(f"client {client}, slot {slot} drifts: {turns}")
     one, rounds = experiment.resources.client, experiment.rounds
-    say(f"adapter: {plan.spec.size:,} numbers on {len(plan.spec.layers)} layers; base: {plan.base_size:,} parameters")
+    where = f"on {len(plan.spec.layers)} layers" if plan.spec.layers else "the model's own, all of them"
+    say(f"adapter: {plan.spec.size:,} numbers {where}; base: {plan.base_size:,} parameters")
     first = f", {size(guess.bytes_first)} once" if guess.bytes_first else ""
     most = "; at most, before zstd" if "zstd" in experiment.wire.up + experiment.wire.down else ""
     total = rounds * (guess.bytes_up + guess.bytes_down) + guess.bytes_first

@@ -14,8 +14,8 @@ from fltac.data.partition import partition
 from fltac.data.shards import Key, Shard, Shards
 from fltac.data.tasks import Split, TaskData, load_tasks
 from fltac.errors import InputError, Problem
-from fltac.model.adapters import adapter_spec, start_adapter, start_head
-from fltac.model.backbone import Base, load_base, locate, skeleton
+from fltac.model.adapters import start_adapter, start_head
+from fltac.model.backbone import Base, load_base, locate, skeleton, spec_of
 from fltac.model.kinds import KINDS, Encoded
 from fltac.seeds import generator
 from fltac.server.state import Setup, Slot, shape_name
@@ -144,7 +144,7 @@ def plan(experiment: Experiment) -> Plan:
         if longest is not None and experiment.training.max_length > longest:
             what = f"is more than the model reads; at most {longest}"
             problems.append(Problem("training.max_length", what, experiment.training.max_length))
-        spec = adapter_spec(module, experiment.adapter)
+        spec = spec_of(module, experiment.adapter, experiment.exchange)
     except InputError as error:
         problems += error.problems
     if problems:

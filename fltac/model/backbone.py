@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from fltac.config import Adapter, HubModel, Model, PackageModel
+from fltac.config import Adapter, Exchange, HubModel, Model, PackageModel
 from fltac.errors import InputError, Problem
-from fltac.model.adapters import LoraLinear, adapter_spec, attach
+from fltac.model.adapters import Loras, Trainable, Weights, adapter_spec, model_spec
 from fltac.model.kinds import KINDS, Kind
 from fltac.seeds import generator
 from fltac.wire.messages import AdapterSpec
@@ -63,18 +63,12 @@ class Base:
 
 @dataclass(frozen=True)
 class Backbone:
-    """A built model: the frozen base with a LoRA layer on each target, which ends where a head begins."""
+    """A built model that ends where a head begins: the frozen base, and what is trained of it or on it."""
 
     kind: Kind
     module: nn.Module
-    loras: list[LoraLinear]
-    spec: AdapterSpec
+    adapter: Trainable
     device: torch.device
-
-    @property
-    def parameters(self) -> list[nn.Parameter]:
-        """What is trained: A and B of each layer, or B alone."""
-        return [part for lora in self.loras for part in (lora.a, lora.b) if part.requires_grad]
 
 
 def warm_up(kind: str) -> None:
@@ -150,10 +144,15 @@ def load_base(model: Model, seed: int) -> Base:
     return Base(model.kind, config, head, width, fresh, weights, model.dtype)
 
 
-def build(base: Base, adapter: Adapter, use_gpu: bool, factors: str = "both") -> Backbone:
-    """A model around the base's own arrays, in eval mode, with zero adapters of which `factors` are trained.
+def spec_of(module: nn.Module, adapter: Adapter, exchange: Exchange) -> AdapterSpec:
+    """What is trained of a model without its head. Raises InputError where a target fits no linear layer."""
+    return model_spec(module) if exchange.trains == "model" else adapter_spec(module, adapter)
 
-    On a CPU no weight is copied.
+
+def build(base: Base, adapter: Adapter, use_gpu: bool, exchange: Exchange = Exchange()) -> Backbone:  # noqa: B008
+    """A model around the base's own arrays, in eval mode, with an adapter of zeros.
+
+    On a CPU no weight is copied, unless the model itself is trained.
     """
     from accelerate import init_empty_weights
 
@@ -164,10 +163,11 @@ def build(base: Base, adapter: Adapter, use_gpu: bool, factors: str = "both") ->
     module.set_submodule(base.head, nn.Identity())
     state = {name: _to_torch(array, base.dtype) for name, array in base.weights.items()}
     module.load_state_dict(state, strict=True, assign=True)
-    module.requires_grad_(False).eval()
-    spec = adapter_spec(module, adapter)
-    loras = attach(module, spec, adapter.dropout, factors)
-    return Backbone(kind, module.to(device), loras, spec, device)
+    module.requires_grad_(False).eval().to(device)
+    spec = spec_of(module, adapter, exchange)
+    whole = exchange.trains == "model"
+    trained = Weights(module, spec) if whole else Loras(module, spec, adapter.dropout, exchange.factors)
+    return Backbone(kind, module.to(device), trained, device)
 
 
 def _config(model: Model) -> Any:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from fltac.model.adapters import read_adapter, write_adapter
 from fltac.model.backbone import Backbone
 from fltac.model.kinds import Encoded
 
@@ -44,9 +43,9 @@ def train(
     The base stays frozen and in eval mode; the optimiser is fresh. `seed` feeds LoRA dropout alone.
     Raises FloatingPointError where the loss is no longer finite. Source of the optimiser: arXiv 1711.05101.
     """
-    write_adapter(backbone.loras, backbone.spec, adapter)
+    backbone.adapter.write(adapter)
     layers = [_head(backbone, matrix) for matrix in heads]
-    parameters = backbone.parameters + [part for layer in layers for part in layer.parameters()]
+    parameters = backbone.adapter.parameters + [part for layer in layers for part in layer.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0, foreach=True)
     losses = []
     with torch.random.fork_rng(devices=[]):
@@ -62,13 +61,13 @@ def train(
     loss_mean = float(torch.stack(losses).mean())
     if not np.isfinite(loss_mean):
         raise FloatingPointError(f"the training loss is {loss_mean}; lower training.learning_rate (it is {rate:g})")
-    return Trained(read_adapter(backbone.loras), [_matrix(layer) for layer in layers], loss_mean)
+    return Trained(backbone.adapter.read(), [_matrix(layer) for layer in layers], loss_mean)
 
 
 @torch.no_grad()
 def evaluate(backbone: Backbone, adapter: np.ndarray, head: np.ndarray, work: Work) -> Score:
     """Right answers and summed loss of one adapter and head over all batches of a set."""
-    write_adapter(backbone.loras, backbone.spec, adapter)
+    backbone.adapter.write(adapter)
     layer = _head(backbone, head)
     correct, loss, squares = 0, 0.0, 0.0
     for rows in work.batches:
