@@ -18,7 +18,7 @@ from fltac.model.backbone import Backbone, build
 from fltac.model.training import Score, Work, evaluate, train
 from fltac.seeds import generator
 from fltac.server.state import Post
-from fltac.wire.codecs import decode, encode, measure
+from fltac.wire.codecs import NOTHING, decode, encode, measure
 from fltac.wire.feedback import encode_change
 from fltac.wire.messages import Broadcast, Head, Update, WireError
 from fltac.world import World
@@ -141,6 +141,8 @@ class Client:
         own |= left_out
         counted = offered if first or not self.world.chooses else ()  # a menu is one download for all the slots
         up, down = measure(encoded), [measure(payload) for payload in counted]
+        if not self.world.sends:
+            up, down = NOTHING, []
         row = {
             "client": self.number,
             "slot": slot,
@@ -208,7 +210,8 @@ class Client:
         examples = self.world.tasks[shard.task].train
         draw = generator(experiment.seed, "batches", self.number, slot, round)
         lengths = examples.lengths[shard.indices]
-        batches = training_batches(lengths, experiment.training.steps, experiment.training.batch_size, draw)
+        steps = experiment.training.steps * shard.turns
+        batches = training_batches(lengths, steps, experiment.training.batch_size, draw)
         return Work(examples, [shard.indices[batch] for batch in batches])
 
 

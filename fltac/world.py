@@ -11,7 +11,7 @@ import numpy as np
 
 from fltac.config import Experiment, parse_codec
 from fltac.data.partition import partition
-from fltac.data.shards import Key, Shard, Shards
+from fltac.data.shards import Key, Shard, Shards, pooled
 from fltac.data.tasks import Split, TaskData, load_tasks
 from fltac.errors import InputError, Problem
 from fltac.model.adapters import start_adapter, start_head
@@ -80,6 +80,11 @@ class World:
         return self.experiment.exchange.adapters == "shared"
 
     @property
+    def sends(self) -> bool:
+        """Whether anything goes over a wire: not where all data are in one place."""
+        return self.experiment.exchange.data == "own"
+
+    @property
     def chooses(self) -> bool:
         """Each client picks the cluster of each of its slots itself, among all that it is sent."""
         return self.experiment.clustering.type == "ifca"
@@ -135,6 +140,8 @@ def plan(experiment: Experiment) -> Plan:
     try:
         tasks = load_tasks(experiment)
         shards = partition(tasks, experiment.clients, experiment.seed, experiment.changes)
+        if experiment.exchange.data == "pooled":
+            shards = pooled(shards, experiment.clients.fraction)
         problems += _idle(tasks, shards, experiment.rounds)
     except InputError as error:
         problems += error.problems

@@ -139,10 +139,11 @@ def cross_checks(experiment: Experiment) -> list[tuple[str, str, object]]:
         )
         wrong.append(("wire.up", what, experiment.wire.up))
     actors = experiment.resources.actors
-    if actors != "auto" and actors > experiment.clients.count:
-        what = (
-            f"is more than there are clients ({experiment.clients.count}), so some would have nothing to do; lower it"
-        )
+    pooled = experiment.exchange.data == "pooled"
+    most = experiment.training.batch_size if pooled else experiment.clients.count
+    if actors != "auto" and actors > most:
+        of = "examples in a batch" if pooled else "clients"
+        what = f"is more than there are {of} ({most}), so some would have nothing to do; lower it"
         wrong.append(("resources.actors", what, actors))
     reads_files = any(isinstance(task.source, FilesTask) for task in experiment.tasks)
     if reads_files and not Path(experiment.data.root).is_dir():
@@ -171,6 +172,12 @@ def _bound(experiment: Experiment) -> Iterator[tuple[str, str, object]]:
             ("clustering.type", experiment.clustering.type, ("single", "each", "oracle"), "it compares factors"),
             ("merging.type", merging, ("mean",), "it merges factors"),
             ("model.dtype", experiment.model.dtype, ("float32",), "small steps of its weights would be lost"),
+        ]
+    if exchange.data == "pooled":
+        given = 'exchange.data = "pooled"'
+        rules += [
+            ("clustering.type", experiment.clustering.type, ("each", "single", "oracle"), "there is but one client"),
+            ("changes", experiment.changes, ((),), "one client holds all, always"),
         ]
     for key, value, allowed, why in rules:
         if value not in allowed:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from fltac.model import team
 from fltac.model.backbone import Backbone
 from fltac.model.kinds import Encoded
 
@@ -40,7 +41,8 @@ def train(
 ) -> Trained:
     """One adapter and a head for each work, by AdamW at a constant rate without weight decay; works take turns.
 
-    The base stays frozen and in eval mode; the optimiser is fresh. `seed` feeds LoRA dropout alone.
+    The base stays frozen and in eval mode; the optimiser is fresh. `seed` feeds LoRA dropout alone. In a team each
+    member takes a part of every batch, and all do the same step.
     Raises FloatingPointError where the loss is no longer finite. Source of the optimiser: arXiv 1711.05101.
     """
     backbone.adapter.write(adapter)
@@ -50,18 +52,30 @@ def train(
     losses = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for step in range(max(len(work.batches) for work in works)):
-            for layer, work in zip(layers, works, strict=True):
-                batch = backbone.kind.collate(work.examples, work.batches[step], backbone.device)
+        for number, step in turns([len(work.batches) for work in works]):
+            layer, work = layers[number], works[number]
+            rows = work.batches[step]
+            mine = team.part(rows)
+            optimiser.zero_grad()
+            loss = torch.zeros((), device=backbone.device)
+            if len(mine):
+                batch = backbone.kind.collate(work.examples, mine, backbone.device)
                 loss = nn.functional.cross_entropy(layer(_features(backbone, batch.inputs)), batch.labels)
-                optimiser.zero_grad()
+                loss = loss * (len(mine) / len(rows))
                 loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                losses.append(loss.detach())
-    loss_mean = float(torch.stack(losses).mean())
+            team.add_gradients([*backbone.adapter.parameters, *layer.parameters()])
+            optimiser.step()
+            losses.append(loss.detach())
+    loss_mean = float(team.added(torch.stack(losses)).mean())
     if not np.isfinite(loss_mean):
         raise FloatingPointError(f"the training loss is {loss_mean}; lower training.learning_rate (it is {rate:g})")
     return Trained(backbone.adapter.read(), [_matrix(layer) for layer in layers], loss_mean)
+
+
+def turns(counts: Sequence[int]) -> list[tuple[int, int]]:
+    """(work, its step) of each step: works of equal counts one after another, others spread evenly over the whole."""
+    times = [((step + 0.5) / count, number, step) for number, count in enumerate(counts) for step in range(count)]
+    return [(number, step) for _, number, step in sorted(times)]
 
 
 @torch.no_grad()

@@ -46,6 +46,9 @@ class Bytes(NamedTuple):
     header: int  # shapes of heads included
 
 
+NOTHING = Bytes(0, 0, 0, 0)  # where nothing is sent
+
+
 class Header(NamedTuple):
     """What a payload says of itself."""
 
