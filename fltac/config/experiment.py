@@ -147,6 +147,9 @@ def cross_checks(experiment: Experiment) -> list[tuple[str, str, object]]:
             'sends what changed, and a change of turned factors means nothing; set adapter.gauge = "kept", or no +top'
         )
         wrong.append(("wire.up", what, experiment.wire.up))
+    if experiment.model.quantise and experiment.resources.client.num_gpus == 0:
+        what = "needs a GPU; give each client actor a share in resources.client.num_gpus, or leave it out"
+        wrong.append(("model.quantise", what, experiment.model.quantise))
     actors = experiment.resources.actors
     if actors != "auto" and actors > experiment.clients.count:
         what = (
