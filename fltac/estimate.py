@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fltac.config import Ifca, parse_codec
+from fltac.model.kinds import KINDS
 from fltac.timeline import holding
 from fltac.wire.codecs import expected_bytes
 from fltac.world import Plan
@@ -13,6 +14,8 @@ PROCESS_MB = 650  # an actor's Python with torch and transformers, resident; mea
 ACTIVATION_BYTES = (
     68  # a token, layer and unit of width: 34 in half precision (arXiv 2205.05198, section 4.1), twice in float32
 )
+
+LOGIT_BYTES = 12  # of a vocabulary: its logits, their probabilities and their gradients in float32
 
 
 class Estimate(NamedTuple):
@@ -52,8 +55,11 @@ def estimate(plan: Plan) -> Estimate:
     if experiment.exchange.data == "pooled":
         up = down = first = 0
     fraction, training = experiment.clients.fraction, experiment.training
-    tokens = max(training.batch_size, training.eval_batch_size) * training.max_length
-    activations = tokens * plan.width * plan.layers * ACTIVATION_BYTES
+    kind, config = KINDS[experiment.model.kind], plan.config.get_text_config()
+    tokens = max(training.batch_size, training.eval_batch_size) * kind.tokens(plan.config, training)
+    activations = tokens * config.hidden_size * config.num_hidden_layers * ACTIVATION_BYTES
+    if not kind.trains_head:
+        activations += tokens * kind.choices(plan.config, 0) * LOGIT_BYTES
     item = 4 if experiment.model.dtype == "float32" else 2
     return Estimate(
         bytes_up=round(up * fraction),

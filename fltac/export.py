@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from safetensors.numpy import load_file
 
 from fltac.config import Experiment
@@ -44,16 +45,19 @@ def export_cluster(folder: str | Path, cluster: int, to: str | Path, head: str |
         write_model(experiment.model, experiment.seed, factors, matrix, Path(to))
         return f"model in {to}; load it with transformers' AutoModelForSequenceClassification.from_pretrained"
     source = write_peft(experiment.model, experiment.adapter, experiment.seed, factors, matrix, Path(to))
-    return _recipe(experiment, source, len(matrix), to)
+    return _recipe(experiment, source, matrix, to)
 
 
-def _recipe(experiment: Experiment, source: str, classes: int, to: str | Path) -> str:
-    layers = experiment.model.num_hidden_layers
-    cut = "" if layers is None else f", num_hidden_layers={layers}"
+def _recipe(experiment: Experiment, source: str, head: np.ndarray, to: str | Path) -> str:
+    from fltac.model.kinds import KINDS
+    from fltac.model.peft import peft_changes
+
+    auto = KINDS[experiment.model.kind].auto_model().__name__
+    changes = "".join(f", {name}={value}" for name, value in peft_changes(experiment.model, head).items())
     return (
         f"adapter in {to}; load it with\n"
         "  from peft import PeftModel\n"
-        "  from transformers import AutoModelForSequenceClassification\n"
-        f'  base = AutoModelForSequenceClassification.from_pretrained("{source}", num_labels={classes}{cut})\n'
+        f"  from transformers import {auto}\n"
+        f'  base = {auto}.from_pretrained("{source}"{changes})\n'
         f'  model = PeftModel.from_pretrained(base, "{to}")'
     )

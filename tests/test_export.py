@@ -8,6 +8,7 @@ import fltac
 from fltac.data.tasks import load_tasks
 from fltac.errors import InputError
 from fltac.export import export_cluster
+from fltac.model.kinds import KINDS
 from fltac.records.store import RunDirectory
 from tests.tiny import write_tiny
 
@@ -37,7 +38,7 @@ def test_peft_loads_it_and_gets_the_accuracy_of_the_run(finished, tmp_path, task
     source = experiment.model.source.path
     base = AutoModelForSequenceClassification.from_pretrained(source, num_labels=classes)
     model = PeftModel.from_pretrained(base, tmp_path / "peft").eval()
-    (test,) = [data.test for data in load_tasks(experiment) if data.name == task]
+    (test,) = [data.test for data in load_tasks(experiment, KINDS["text-classification"].read) if data.name == task]
     tokens = AutoTokenizer.from_pretrained(source)(*test.columns, padding=True, return_tensors="pt")
     with torch.no_grad():
         answers = model(**tokens).logits.argmax(-1).numpy()

@@ -138,6 +138,9 @@ def cross_checks(experiment: Experiment) -> list[tuple[str, str, object]]:
             'sends what changed, and a change of turned factors means nothing; set adapter.gauge = "kept", or no +top'
         )
         wrong.append(("wire.up", what, experiment.wire.up))
+    if experiment.model.quantise and experiment.resources.client.num_gpus == 0:
+        what = "needs a GPU; give each client actor a share in resources.client.num_gpus, or leave it out"
+        wrong.append(("model.quantise", what, experiment.model.quantise))
     actors = experiment.resources.actors
     pooled = experiment.exchange.data == "pooled"
     most = experiment.training.batch_size if pooled else experiment.clients.count
@@ -172,6 +175,7 @@ def _bound(experiment: Experiment) -> Iterator[tuple[str, str, object]]:
             ("clustering.type", experiment.clustering.type, ("single", "each", "oracle"), "it compares factors"),
             ("merging.type", merging, ("mean",), "it merges factors"),
             ("model.dtype", experiment.model.dtype, ("float32",), "small steps of its weights would be lost"),
+            ("model.quantise", experiment.model.quantise, (None,), "integers have no gradient"),
         ]
     if exchange.data == "pooled":
         given = 'exchange.data = "pooled"'

@@ -17,6 +17,13 @@ def part(rows: np.ndarray) -> np.ndarray:
     return rows[distributed.get_rank() :: distributed.get_world_size()] if _there() else rows
 
 
+def share(count: int, device: torch.device) -> float:
+    """This member's part of what all have between them: 1 for who is alone."""
+    if not _there():
+        return 1.0
+    return count / max(1.0, float(added(torch.tensor(float(count), device=device))))
+
+
 def add_gradients(parameters: Sequence[nn.Parameter]) -> None:
     """Every member's gradients become the sum of all; one who had no rows adds nothing."""
     if not _there():

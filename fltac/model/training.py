@@ -11,7 +11,7 @@ from torch import nn
 
 from fltac.model import team
 from fltac.model.backbone import Backbone
-from fltac.model.kinds import Encoded
+from fltac.model.kinds import Examples
 
 
 class Trained(NamedTuple):
@@ -21,18 +21,30 @@ class Trained(NamedTuple):
 
 
 class Score(NamedTuple):
-    """What an adapter and head do on a set of examples."""
+    """What an adapter and head do on a set of examples. Of each an answer is asked; of a response, one a token."""
 
     correct: int
+    num_answers: int
     num_examples: int
-    loss: float  # summed over the examples
-    loss_squares: float  # of each example's, summed: how far the mean may be by chance
+    loss: float  # summed over the answers
+    loss_squares: float  # of each answer's, summed: how far the mean may be by chance
+    confusion: np.ndarray  # (classes, classes) int64: examples of class i that were taken for j; (0, 0) without a head
+    written: tuple[list[int], ...] = ()  # tokens of answers in the model's own words, where they were asked for
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.num_answers
+
+    @property
+    def mean_loss(self) -> float:
+        """In nats an answer."""
+        return self.loss / self.num_answers
 
 
 class Work(NamedTuple):
     """Examples of one task and the batches to take of them, one a step."""
 
-    examples: Encoded
+    examples: Examples
     batches: Sequence[np.ndarray]
 
 
@@ -46,7 +58,7 @@ def train(
     Raises FloatingPointError where the loss is no longer finite. Source of the optimiser: arXiv 1711.05101.
     """
     backbone.adapter.write(adapter)
-    layers = [_head(backbone, matrix) for matrix in heads]
+    layers = [_Head(matrix, backbone.device) for matrix in heads]
     parameters = backbone.adapter.parameters + [part for layer in layers for part in layer.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0, foreach=True)
     losses = []
@@ -54,14 +66,14 @@ def train(
         torch.manual_seed(seed)
         for number, step in turns([len(work.batches) for work in works]):
             layer, work = layers[number], works[number]
-            rows = work.batches[step]
-            mine = team.part(rows)
             optimiser.zero_grad()
-            loss = torch.zeros((), device=backbone.device)
-            if len(mine):
+            loss, count = torch.zeros((), device=backbone.device), 0
+            if len(mine := team.part(work.batches[step])):
                 batch = backbone.kind.collate(work.examples, mine, backbone.device)
-                loss = nn.functional.cross_entropy(layer(_features(backbone, batch.inputs)), batch.labels)
-                loss = loss * (len(mine) / len(rows))
+                logits, right = backbone.kind.answer(backbone.module, layer, batch)
+                loss, count = nn.functional.cross_entropy(logits, right), len(right)
+            loss = loss * team.share(count, backbone.device)
+            if count:
                 loss.backward()  # type: ignore[no-untyped-call]
             team.add_gradients([*backbone.adapter.parameters, *layer.parameters()])
             optimiser.step()
@@ -69,7 +81,7 @@ def train(
     loss_mean = float(team.added(torch.stack(losses)).mean())
     if not np.isfinite(loss_mean):
         raise FloatingPointError(f"the training loss is {loss_mean}; lower training.learning_rate (it is {rate:g})")
-    return Trained(backbone.adapter.read(), [_matrix(layer) for layer in layers], loss_mean)
+    return Trained(backbone.adapter.read(), [layer.matrix() for layer in layers], loss_mean)
 
 
 def turns(counts: Sequence[int]) -> list[tuple[int, int]]:
@@ -80,35 +92,36 @@ def turns(counts: Sequence[int]) -> list[tuple[int, int]]:
 
 @torch.no_grad()
 def evaluate(backbone: Backbone, adapter: np.ndarray, head: np.ndarray, work: Work) -> Score:
-    """Right answers and summed loss of one adapter and head over all batches of a set."""
+    """Right answers, who was taken for whom and the summed loss of one adapter and head over all batches of a set."""
     backbone.adapter.write(adapter)
-    layer = _head(backbone, head)
-    correct, loss, squares = 0, 0.0, 0.0
+    layer, classes = _Head(head, backbone.device), len(head)
+    correct, answers, loss, squares = 0, 0, 0.0, 0.0
+    confusion = np.zeros((classes, classes), np.int64)
     for rows in work.batches:
         batch = backbone.kind.collate(work.examples, rows, backbone.device)
-        logits = layer(_features(backbone, batch.inputs))
-        correct += int((logits.argmax(-1) == batch.labels).sum())
-        each = nn.functional.cross_entropy(logits, batch.labels, reduction="none")
+        logits, right = backbone.kind.answer(backbone.module, layer, batch)
+        said = logits.argmax(-1)
+        correct += int((said == right).sum())
+        answers += len(right)
+        each = nn.functional.cross_entropy(logits, right, reduction="none")
         loss += float(each.sum())
         squares += float(each.square().sum())
-    return Score(correct, sum(map(len, work.batches)), loss, squares)
+        if classes:
+            np.add.at(confusion, (right.cpu().numpy(), said.cpu().numpy()), 1)
+    return Score(correct, answers, sum(map(len, work.batches)), loss, squares, confusion)
 
 
-def _features(backbone: Backbone, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """(b, width): with its head taken off, the model's logits are what goes into the head."""
-    features: torch.Tensor = backbone.module(**inputs).logits
-    return features.float()
+class _Head(nn.Module):
+    """The last layer, W x + b, around a copy of a matrix (classes, width + 1); of no classes, it is empty."""
 
+    def __init__(self, matrix: np.ndarray, device: torch.device) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(matrix[:, :-1], device=device))
+        self.bias = nn.Parameter(torch.tensor(matrix[:, -1], device=device))
 
-def _head(backbone: Backbone, matrix: np.ndarray) -> nn.Linear:
-    classes, columns = matrix.shape
-    layer = nn.Linear(columns - 1, classes, device=backbone.device)
-    with torch.no_grad():
-        layer.weight.copy_(torch.tensor(matrix[:, :-1]))
-        layer.bias.copy_(torch.tensor(matrix[:, -1]))
-    return layer
+    def forward(self, features: torch.Tensor) -> torch.Tensor:  # (b, width) -> (b, classes)
+        return nn.functional.linear(features, self.weight, self.bias)
 
-
-def _matrix(layer: nn.Linear) -> np.ndarray:
-    matrix = torch.cat([layer.weight, layer.bias[:, None]], dim=1)
-    return np.asarray(matrix.detach().cpu().numpy())
+    def matrix(self) -> np.ndarray:
+        matrix = torch.cat([self.weight, self.bias[:, None]], dim=1)
+        return np.asarray(matrix.detach().cpu().numpy())

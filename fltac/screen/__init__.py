@@ -88,11 +88,14 @@ def _tell_alerts(record: RoundRecord, tell: Callable[[str], None]) -> None:
 def result(summary: Summary) -> None:
     """The final table, a row a task with its bars, then clustering, bytes and time."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("task", "majority", "untuned", "accuracy"):
+    others = list(dict.fromkeys(name for found in summary.metrics.values() for name in found))  # the loss is first
+    for name in ("task", "majority", "untuned", "accuracy", "untuned loss", *others):
         table.add_column(name, justify="left" if name == "task" else "right")
     for task in sorted(summary.accuracy):
-        bars = (summary.majority[task], summary.untuned[task], summary.accuracy[task])
-        table.add_row(task, *(f"{value:.3f}" for value in bars))
+        bars: list[float | None] = [summary.majority[task], summary.untuned[task], summary.accuracy[task]]
+        found = summary.metrics.get(task, {})
+        bars += [summary.metrics_untuned.get(task, {}).get("loss"), *map(found.get, others)]
+        table.add_row(task, *("-" if value is None else f"{value:.3f}" for value in bars))
     table.add_section()
     means = [mean([bar[task] for task in summary.accuracy]) for bar in (summary.majority, summary.untuned)]
     table.add_row("mean", *means, f"{summary.accuracy_mean:.3f}")  # of the tasks that are still there
@@ -132,8 +135,9 @@ def checked(plan: Plan, origins: Mapping[str, str], guess: Estimate) -> None:
         table.add_column(name, justify="left" if name == "task" else "right")
     for task in plan.tasks:
         holders = len({key for key, each in plan.shards.items() for one in each if one.task == task.name})
-        counts = (len(task.classes), len(task.train), len(task.validation), len(task.test))
-        table.add_row(task.name, *map(str, counts), f"{task.majority:.3f}", str(holders))
+        counts = (len(task.classes) or "-", len(task.train), len(task.validation), len(task.test))
+        majority = "-" if task.majority is None else f"{task.majority:.3f}"
+        table.add_row(task.name, *map(str, counts), majority, str(holders))
     console.print(table)
     for (client, slot), held in plan.shards.items():
         if len(held) > 1:

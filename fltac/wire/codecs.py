@@ -217,8 +217,8 @@ def _read_header(payload: bytes) -> Header:
     if len(payload) < HEADER.size + SHAPE.size * heads:
         raise WireError(f"a payload of {len(payload)} bytes is too short for the shapes of {heads} heads")
     shapes = [SHAPE.unpack_from(payload, HEADER.size + SHAPE.size * index) for index in range(heads)]
-    if any(classes * columns == 0 for classes, columns, _ in shapes):
-        raise WireError("a head without numbers")
+    if any(columns == 0 for _, columns, _ in shapes):  # of no classes there may be none: the model's own head is used
+        raise WireError("a head without columns")
     header = Header(kind, NUMBERS[numbers & ~ZSTD], bool(numbers & ZSTD), shapes, *fields)
     told = header.size + header.adapter + header.heads
     if len(payload) != told:
