@@ -64,7 +64,7 @@ def test_a_whole_model_trains_as_torch_trains_it(tiny_world):
     for rows in work.batches:
         batch = whole.kind.collate(work.examples, rows, whole.device)
         optimiser.zero_grad()
-        model(**batch.inputs, labels=batch.labels).loss.backward()
+        model(**batch.inputs, labels=batch.answers).loss.backward()
         optimiser.step()
     for name, change in whole.adapter.spec.named(done.adapter).items():
         expected = model.get_parameter(name).detach().numpy() - tiny_world.base.weights[name]
