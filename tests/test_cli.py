@@ -52,7 +52,7 @@ BAD_VALUES = {
     'name="a/b"': ("name", "String should match pattern"),
     "method=fedavg": (
         "method",
-        "is no method; choose one of fedit, fedlease, ffa-lora, fltac, fltac-paper, ifca, local, oracle",
+        "is no method; choose one of central, central-mixed, fedit",
     ),
     "model.kind=video": ("model.kind", "must be 'text-classification', 'image-classification' or 'causal-lm'"),
     "model.dtype=float8": ("model.dtype", "must be 'float32' or 'bfloat16'"),
