@@ -32,9 +32,7 @@ def test_layers_that_are_computed_twice_learn_the_same(tmp_path, make):
 
 
 def test_a_model_that_names_no_layers_is_refused():
-    with pytest.raises(
-        InputError, match=r"training\.gradient_checkpointing: Linear has no layers that can be computed"
-    ):
+    with pytest.raises(InputError, match=r"training\.gradient_checkpointing: Linear has no layers that can be"):
         recompute(nn.Linear(2, 2))
 
 

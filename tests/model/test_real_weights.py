@@ -69,14 +69,15 @@ def test_a_language_model_learns_to_answer(tmp_path):
 
 @pytest.mark.skipif(DATA is None, reason="FLTAC_TEST_DATA names no folder of data sets")
 def test_a_language_model_learns_two_categories_of_one_file(tmp_path):
-    task = f"""
-        source = {{ type = "files", train = "{DATA}/text/dolly/small_train.jsonl", test = "{DATA}/text/dolly/small_test.jsonl" }}
-        prompt = "{{instruction}}\\n{{context}}\\n"
+    task = """
+        source = { type = "files", train = "small_train.jsonl", test = "small_test.jsonl" }
+        prompt = "{instruction}\\n{context}\\n"
         label = "response"
         max_test = 12
     """
     text = f"""
         name = "dolly"
+        data.root = "{DATA}/text/dolly"
         {COMMON}
         training = {{ steps = 4, batch_size = 4, learning_rate = 2e-3, max_length = 64 }}
         model.kind = "causal-lm"

@@ -72,9 +72,7 @@ def test_heads_of_a_language_model_cost_nothing(runs):
     assert images.bytes_up_heads > 0 == dialogues.bytes_up_heads == dialogues.bytes_down_heads
     for row in RunDirectory(out).table("updates").to_pylist():
         assert row["bytes_up_header"] <= 80
-        assert row["bytes_up"] - row["bytes_up_header"] == 4 * 2 * (
-            2 * (32 + 32 + 32 + 16)
-        )  # 2 layers of q and v, rank 2
+        assert row["bytes_up"] - row["bytes_up_header"] == 4 * 2 * (2 * (32 + 32 + 32 + 16))  # 2 layers, rank 2
 
 
 def test_a_chosen_metric_is_told_beside_accuracy(runs):
