@@ -66,6 +66,15 @@ def test_a_run_of_any_kind_goes_on_as_if_it_had_not_stopped(runs, files, tmp_pat
         assert stopped.table(name).equals(RunDirectory(out).table(name))
 
 
+@pytest.mark.ray
+def test_on_ray_a_language_model_leaves_the_same_records(runs, files, tmp_path, ray_address):
+    out, _ = runs["dialogues", "fltac"]
+    experiment = fltac.load(files["dialogues"], ["training.generate=3", "resources.actors=2"])
+    fltac.run(experiment, out=tmp_path / "run", runtime="ray", address=ray_address)
+    for name in ("evaluations", "clusters", "generations"):
+        assert RunDirectory(tmp_path / "run").table(name).equals(RunDirectory(out).table(name))
+
+
 def test_heads_of_a_language_model_cost_nothing(runs):
     _, images = runs["images", "fltac"]
     out, dialogues = runs["dialogues", "fltac"]
