@@ -15,6 +15,7 @@ from fltac.errors import InputError, Problem, reason
 from fltac.layers import load, read
 from fltac.points import Study
 from fltac.records.sweeps import SweepDirectory
+from fltac.screen import sweeps as told
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,6 +44,9 @@ Overrides = Annotated[
 ]
 Choose = Annotated[
     list[str] | None, typer.Option(metavar="KEY", help="Of a sweep: keep its best value by validation, for all else.")
+]
+Network = Annotated[
+    list[str] | None, typer.Option("--network", "-n", metavar="KEY=VALUE", help="Of [network], for costs: up_mbps=5")
 ]
 Runtime = Annotated[Where, typer.Option(help="On Ray, or all in this process.")]
 Address = Annotated[str | None, typer.Option(help="Ray cluster; RAY_ADDRESS, or a Ray of its own, where not given.")]
@@ -133,7 +137,7 @@ def resume(
 
 @app.command()
 def report(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Run directories side by side, or sweeps.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Run directories, sweeps.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The page; beside the run where not given.")
     ] = None,
@@ -141,30 +145,34 @@ def report(
         Embedding, typer.Option(help="Plane of the evolution of adapters; umap needs fltac[umap].")
     ] = Embedding.pca,
     choose: Choose = None,
+    network: Network = None,
 ) -> None:
-    """Write one self-contained HTML page about one or more runs, or about sweeps: the map of accuracy against bytes."""
-    if any(SweepDirectory.there(folder) for folder in folders):
+    """Write one self-contained HTML page about one or more runs, or about sweeps: the map of accuracy against bytes.
+
+    Runs beside sweeps are bars of the map.
+    """
+    sweeps = [folder for folder in folders if SweepDirectory.there(folder)]
+    if sweeps:
         from fltac.report.sweep_page import write_sweep_report
 
-        page = write_sweep_report(folders, output, choose or ())
+        runs = [folder for folder in folders if folder not in sweeps]
+        page = write_sweep_report(sweeps, output, choose or (), runs, network or ())
         screen.say(f"report in {page}, its figures in {page.with_name('map.csv')} and map.parquet")
         return
     from fltac.report.page import write_report
 
-    screen.say(f"report in {write_report(folders, output, embedding.value)}")
+    screen.say(f"report in {write_report(folders, output, embedding.value, network or ())}")
 
 
 @app.command()
 def cost(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Run directories.")],
-    network: Annotated[
-        list[str] | None, typer.Option("--network", "-n", metavar="KEY=VALUE", help="Of [network]: up_mbps=5")
-    ] = None,
+    network: Network = None,
 ) -> None:
     """Reckon what runs cost on the wire and at the server, in time and money, and to the same accuracy."""
     from fltac.report.cost import costs
 
-    screen.costs(*costs(folders, network or ()))
+    told.costs(*costs(folders, network or ()))
 
 
 @app.command()
@@ -175,17 +183,19 @@ def recommend(
         Path | None, typer.Option("--output", "-o", help="Experiment file; beside the sweep where not given.")
     ] = None,
     choose: Choose = None,
+    network: Network = None,
 ) -> None:
     """Name the configuration of fewest bytes that is within a tolerance of the best, and write it as an experiment."""
     from fltac.report.fronts import chosen, trajectories
-    from fltac.report.recommend import recommend, write_recommended
+    from fltac.report.recommend import by_tier_of, recommend, write_recommended
 
     file = output or folders[0] / "recommended.json"
     if file.suffix != ".json":
         raise InputError(Problem("-o", "is written as JSON; name a file that ends in .json", str(file)), "command line")
     table = chosen(trajectories(folders), choose or ())
     choice = recommend(table, tolerance)
-    screen.recommended(choice, tolerance)
+    told.recommended(choice, tolerance)
+    told.tiers(by_tier_of(table, choice, network or ()))
     write_recommended(choice, file)
     screen.say(f"fltac run {file} runs it")
 
@@ -216,7 +226,7 @@ def options(show: Annotated[bool, typer.Option("--version", callback=version, is
 
 def _swept(table: pa.Table, folder: Path) -> None:
     """Prints a sweep's table; exit code 1 where a point failed."""
-    screen.points(table)
+    told.points(table)
     screen.say(f"results in {folder}; the table of all is {folder / 'points.parquet'}")
     left = sum(status != "finished" for status in table["status"].to_pylist())
     if left or not table.num_rows:

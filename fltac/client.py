@@ -19,13 +19,13 @@ from fltac.model.generation import write_answers
 from fltac.model.training import Score, Work, evaluate, train
 from fltac.seeds import generator
 from fltac.server.state import Post
-from fltac.wire.codecs import decode, encode, measure
+from fltac.wire.codecs import NOTHING, decode, encode, measure
 from fltac.wire.feedback import encode_change
 from fltac.wire.messages import Broadcast, Head, Update, WireError
 from fltac.world import World
 
-PROBE = 32  # examples of a slot on which what was sent is tried
-SURE = 2.0  # standard errors of what was tried: one example that goes very wrong is no change of the data
+PROBE = 64  # examples of a slot on which what was sent is tried
+SURE = 1.5  # standard errors of what was tried: one example that goes very wrong is no change of the data
 LEARNED = 0.1  # of the way from a guess to no loss at all: less is nothing to lose
 # what a client keeps to itself: `head-SLOT` where heads are local, `gain-SLOT`, `rest-SLOT` where changes are sent
 ClientState = Mapping[str, np.ndarray]
@@ -143,6 +143,8 @@ class Client:
         own |= left_out
         counted = offered if first or not self.world.chooses else ()  # a menu is one download for all the slots
         up, down = measure(encoded), [measure(payload) for payload in counted]
+        if not self.world.sends:
+            up, down = NOTHING, []
         row = {
             "client": self.number,
             "slot": slot,
@@ -199,7 +201,9 @@ class Client:
         shard = self.shards[slot]
         task, draw = self.world.tasks[shard.task], generator(self.world.experiment.seed, "probe", self.number, slot)
         rows = draw.permutation(shard.indices)[:PROBE]  # the same in every round
-        score = evaluate(self.backbone, start, head, Work(task.train, [rows]))
+        size = self.world.experiment.training.eval_batch_size
+        batches = [rows[at : at + size] for at in range(0, len(rows), size)]
+        score = evaluate(self.backbone, start, head, Work(task.train, batches))
         n, guess = score.num_answers, math.log(max(task.choices, 2))
         mean = score.mean_loss
         error = math.sqrt(max(score.loss_squares / n - mean**2, 0) / (n - 1)) if n > 1 else math.inf
@@ -210,7 +214,8 @@ class Client:
         examples = self.world.tasks[shard.task].train
         draw = generator(experiment.seed, "batches", self.number, slot, round)
         lengths = examples.lengths[shard.indices]
-        batches = training_batches(lengths, experiment.training.steps, experiment.training.batch_size, draw)
+        steps = experiment.training.steps * shard.turns
+        batches = training_batches(lengths, steps, experiment.training.batch_size, draw)
         return Work(examples, [shard.indices[batch] for batch in batches])
 
 
@@ -222,7 +227,7 @@ class Host:
         use_gpu = world.experiment.resources.client.num_gpus > 0  # an actor without a share still sees every GPU
         experiment = world.experiment
         twice = experiment.training.gradient_checkpointing
-        self.backbone = build(world.base, experiment.adapter, use_gpu, experiment.exchange.factors, twice)
+        self.backbone = build(world.base, experiment.adapter, use_gpu, experiment.exchange, twice)
 
     def train(
         self, round: int, orders: Sequence[Order], payloads: Mapping[int, bytes]

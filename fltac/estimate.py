@@ -52,6 +52,8 @@ def estimate(plan: Plan) -> Estimate:
     up = sum(expected_bytes(plan.spec, shapes, up_codec, frozen) for shapes in sent)
     down = sum(expected_bytes(plan.spec, shapes, down_codec, frozen) for shapes in offers)
     first = sum(expected_bytes(plan.spec, shapes, down_codec) for shapes in offers) - down
+    if experiment.exchange.data == "pooled":
+        up = down = first = 0
     fraction, training = experiment.clients.fraction, experiment.training
     kind, config = KINDS[experiment.model.kind], plan.config.get_text_config()
     tokens = max(training.batch_size, training.eval_batch_size) * kind.tokens(plan.config, training)

@@ -14,11 +14,12 @@ from fltac.records.store import RunDirectory, require_new
 
 
 def export_cluster(folder: str | Path, cluster: int, to: str | Path, head: str | None = None) -> str:
-    """Writes the cluster's adapter of the last round, with its head, as a PEFT directory; returns how to load it.
+    """Writes the cluster's adapter of the last round, with its head, as a PEFT directory, or the model where it was
+    trained itself; returns how to load it.
 
     Raises InputError for an unknown cluster or head, or a folder in use.
     """
-    from fltac.model.peft import write_peft
+    from fltac.model.peft import write_model, write_peft
 
     run = RunDirectory.open(folder)
     experiment = load(run.experiment_file)
@@ -40,6 +41,9 @@ def export_cluster(folder: str | Path, cluster: int, to: str | Path, head: str |
         raise InputError(Problem("--head", f"choose one of the cluster's heads: {', '.join(sorted(heads))}", head))
     matrix = heads[head or next(iter(heads))]
     factors = {name: value for name, value in tensors.items() if not name.startswith("head.")}
+    if experiment.exchange.trains == "model":
+        write_model(experiment.model, experiment.seed, factors, matrix, Path(to))
+        return f"model in {to}; load it with transformers' AutoModelForSequenceClassification.from_pretrained"
     source = write_peft(experiment.model, experiment.adapter, experiment.seed, factors, matrix, Path(to))
     return _recipe(experiment, source, matrix, to)
 

@@ -34,7 +34,7 @@ def federate(world: World, runtime: Runtime, run: RunDirectory) -> Iterator[Roun
         if not run.has_bars():
             asked = questions(world, 0, untuned, {})
             run.write_bars(bars(world, answers(world, asked, runtime.evaluate([q.job for q in asked], untuned))))
-        rules, base = world.experiment.alerts, len(set(drawn) - there) * world.base.bytes
+        rules, base = world.experiment.alerts, world.sends * len(set(drawn) - there) * world.base.bytes
         there.update(drawn)
         record = round_record(round, ledger.rows, step._asdict(), judged, world.truths(step.heard), clock, rules, base)
         run.finish_round(record, runtime.snapshot(), states)

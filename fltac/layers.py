@@ -172,6 +172,8 @@ def _set_in_task(tree: Tree, file: Tree, path: list[str], last: str, value: obje
     index = names.index(wanted) if wanted in names else int(wanted) if wanted.isdecimal() else len(names)
     if index >= len(tasks) or len(path) == 1:
         what = f"names no task; one of {', '.join(map(str, names))}, then its key"
+        if wanted in names:
+            what = f"names a whole task; name one of its keys, such as tasks.{wanted}.max_train"
         raise InputError(Problem(".".join([*path, last]), what, wanted), "command line")
     change: Tree = {last: value}
     for part in reversed(path[2:]):
@@ -249,6 +251,8 @@ def _problem(error: dict[str, Any], tree: Tree) -> Problem:
     key, kind, what, got = ".".join(path), error["type"], error["msg"], error["input"]
     if kind == "missing":
         what, got = "is required; add it", ABSENT
+    elif path[:2] == ["sweep", "space"] and kind in ("extra_forbidden", "model_type"):
+        what = _swept(path, got)
     elif kind == "extra_forbidden":
         near = difflib.get_close_matches(path[-1], _known_keys() - {path[-1]}, n=1)
         what = f"unknown key; did you mean {near[0]!r}?" if near else "unknown key; remove it"
@@ -262,6 +266,17 @@ def _problem(error: dict[str, Any], tree: Tree) -> Problem:
         what = what.replace("Input should be a valid tuple", "must be an array, [..] or [[..]]")
         what = what.replace("Input should be", "must be").replace("Tuple should have", "must have")
     return Problem(key, what, got)
+
+
+def _swept(path: Sequence[str], got: object) -> str:
+    """What is wrong with a key under sweep.space that is no way to name values, and which dotted key is meant."""
+    if near := difflib.get_close_matches(path[-1].split(".")[-1], KINDS, n=1):
+        return f"unknown key; did you mean {near[0]!r}?"
+    keys, values = list(path[2:]), got
+    while isinstance(values, dict) and len(values) == 1 and not values.keys() & set(KINDS):
+        ((key, values),) = values.items()
+        keys.append(key)
+    return f'what is swept is a dotted key in quotes with a table of its values: "{".".join(keys)}" = {{ grid = [..] }}'
 
 
 def _known_keys() -> set[str]:

@@ -12,11 +12,11 @@ import numpy as np
 
 from fltac.config import Experiment, parse_codec
 from fltac.data.partition import partition
-from fltac.data.shards import Key, Shard, Shards
+from fltac.data.shards import Key, Shard, Shards, pooled
 from fltac.data.tasks import TaskData, load_tasks, majority
 from fltac.errors import InputError, Problem
-from fltac.model.adapters import adapter_spec, start_adapter, start_head
-from fltac.model.backbone import Base, load_base, locate, skeleton
+from fltac.model.adapters import start_adapter, start_head
+from fltac.model.backbone import Base, load_base, locate, skeleton, spec_of
 from fltac.model.kinds import KINDS, Examples
 from fltac.model.kinds.tokens import tokenizer
 from fltac.model.memory import recomputable, require_bitsandbytes
@@ -95,6 +95,11 @@ class World:
         return self.experiment.exchange.adapters == "shared"
 
     @property
+    def sends(self) -> bool:
+        """Whether anything goes over a wire: not where all data are in one place."""
+        return self.experiment.exchange.data == "own"
+
+    @property
     def chooses(self) -> bool:
         """Each client picks the cluster of each of its slots itself, among all that it is sent."""
         return self.experiment.clustering.type == "ifca"
@@ -155,6 +160,8 @@ def plan(experiment: Experiment) -> Plan:
     try:
         tasks = load_tasks(experiment, kind.read)
         shards = partition(tasks, experiment.clients, experiment.seed, experiment.changes)
+        if experiment.exchange.data == "pooled":
+            shards = pooled(shards, experiment.clients.fraction)
         problems += _idle(tasks, shards, experiment.rounds)
     except InputError as error:
         problems += error.problems
@@ -163,7 +170,7 @@ def plan(experiment: Experiment) -> Plan:
         problems += kind.misfits(module, config, experiment.training)
         if experiment.training.gradient_checkpointing:
             recomputable(module)
-        spec = adapter_spec(module, experiment.adapter)
+        spec = spec_of(module, experiment.adapter, experiment.exchange)
     except InputError as error:
         problems += error.problems
     if problems:

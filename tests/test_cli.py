@@ -257,6 +257,11 @@ def test_a_sweep_is_checked_in_all_its_points(tiny, fltac):
         (["sweep.stop.metric=f1"], "sweep.stop.metric: must be "),
         (["sweep.search={type='optuna'}"], "sweep.search.maximise: needs validation data; set validation of mood, "),
         (["sweep.samples=3"], "sweep.samples: grids alone have nothing to draw"),
+        (["sweep.space.tasks.mood={max_train=5}"], 'a table of its values: "tasks.mood.max_train" = { grid'),
+        (["sweep.space.adapter={rank={grid=[1]}}"], 'with a table of its values: "adapter.rank" = { grid = [..] } ('),
+        (["sweep.space.adapter.rank=[1,2]"], 'sweep.space.adapter.rank: what is swept is a dotted key in quotes'),
+        (["sweep.space.adapter.rank.grids=[1]"], "unknown key; did you mean 'grid'?"),
+        (["sweep.space.tasks.mood.grid=[1]"], "tasks.mood: names a whole task; name one of its keys, such as tasks.m"),
         (["sweep.space.sweep.seed.grid=[1]"], "sweep.space.sweep.seed: is no part of what a point may change"),
     ],
 )  # fmt: skip

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from fltac.config import Adapter, HubModel, Model, PackageModel
+from fltac.config import Adapter, Exchange, HubModel, Model, PackageModel
 from fltac.errors import InputError, Problem
-from fltac.model.adapters import LoraLinear, adapter_spec, attach
+from fltac.model.adapters import Loras, Trainable, Weights, adapter_spec, model_spec
 from fltac.model.kinds import KINDS, Kind
 from fltac.model.memory import quantise, recompute
 from fltac.seeds import generator
@@ -65,18 +65,12 @@ class Base:
 
 @dataclass(frozen=True)
 class Backbone:
-    """A built model: the frozen base with a LoRA layer on each target, which ends where a trained head begins."""
+    """A built model that ends where a trained head begins: the frozen base, and what is trained of it or on it."""
 
     kind: Kind
     module: nn.Module
-    loras: list[LoraLinear]
-    spec: AdapterSpec
+    adapter: Trainable
     device: torch.device
-
-    @property
-    def parameters(self) -> list[nn.Parameter]:
-        """What is trained: A and B of each layer, or B alone."""
-        return [part for lora in self.loras for part in (lora.a, lora.b) if part.requires_grad]
 
 
 def warm_up(kind: str) -> None:
@@ -150,12 +144,22 @@ def load_base(model: Model, seed: int) -> Base:
     return Base(model.kind, config, head, width, fresh, weights, model.dtype, model.quantise)
 
 
-def build(
-    base: Base, adapter: Adapter, use_gpu: bool, factors: str = "both", gradient_checkpointing: bool = False
-) -> Backbone:
-    """A model around the base's own arrays, in eval mode, with zero adapters of which `factors` are trained.
+def spec_of(module: nn.Module, adapter: Adapter, exchange: Exchange) -> AdapterSpec:
+    """What is trained of a model without its head. Raises InputError where a target fits no linear layer."""
+    return model_spec(module) if exchange.trains == "model" else adapter_spec(module, adapter)
 
-    On a CPU no weight is copied. Raises InputError where a quantised base has no GPU to be on.
+
+def build(
+    base: Base,
+    adapter: Adapter,
+    use_gpu: bool,
+    exchange: Exchange = Exchange(),  # noqa: B008
+    gradient_checkpointing: bool = False,
+) -> Backbone:
+    """A model around the base's own arrays, in eval mode, with an adapter of zeros.
+
+    On a CPU no weight is copied, unless the model itself is trained. Raises InputError where a quantised base has no
+    GPU to be on.
     """
     from accelerate import init_empty_weights
 
@@ -172,13 +176,15 @@ def build(
     if state.keys() - module.state_dict().keys() or any(part.is_meta for part in module.parameters()):
         raise ValueError("the base is not the model that its config tells")
     module.requires_grad_(False).eval()
-    spec = adapter_spec(module, adapter)
+    spec = spec_of(module, adapter, exchange)
     if base.quantise:
         quantise(module, base.quantise, device)
     if gradient_checkpointing:
         recompute(module)
-    loras = attach(module, spec, adapter.dropout, factors)
-    return Backbone(kind, module.to(device), loras, spec, device)
+    module.to(device)
+    whole = exchange.trains == "model"
+    trained = Weights(module, spec) if whole else Loras(module, spec, adapter.dropout, exchange.factors)
+    return Backbone(kind, module.to(device), trained, device)
 
 
 def _config(model: Model) -> Any:

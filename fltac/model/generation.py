@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from fltac.model.adapters import write_adapter
 from fltac.model.backbone import Backbone
 from fltac.model.kinds import Examples
 from fltac.model.kinds.causal_lm import Dialogues, middle_out
@@ -24,7 +23,7 @@ def write_answers(
     """
     assert isinstance(examples, Dialogues)
     model: Any = backbone.module
-    write_adapter(backbone.loras, backbone.spec, adapter)
+    backbone.adapter.write(adapter)
     answers: list[list[int]] = []
     for start in range(0, len(rows), size):
         chosen = rows[start : start + size]

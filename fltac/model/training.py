@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from fltac.model.adapters import read_adapter, write_adapter
+from fltac.model import team
 from fltac.model.backbone import Backbone
 from fltac.model.kinds import Examples
 
@@ -53,34 +53,47 @@ def train(
 ) -> Trained:
     """One adapter and a head for each work, by AdamW at a constant rate without weight decay; works take turns.
 
-    The base stays frozen and in eval mode; the optimiser is fresh. `seed` feeds LoRA dropout alone.
+    The base stays frozen and in eval mode; the optimiser is fresh. `seed` feeds LoRA dropout alone. In a team each
+    member takes a part of every batch, and all do the same step.
     Raises FloatingPointError where the loss is no longer finite. Source of the optimiser: arXiv 1711.05101.
     """
-    write_adapter(backbone.loras, backbone.spec, adapter)
+    backbone.adapter.write(adapter)
     layers = [_Head(matrix, backbone.device) for matrix in heads]
-    parameters = backbone.parameters + [part for layer in layers for part in layer.parameters()]
+    parameters = backbone.adapter.parameters + [part for layer in layers for part in layer.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0, foreach=True)
     losses = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for step in range(max(len(work.batches) for work in works)):
-            for layer, work in zip(layers, works, strict=True):
-                batch = backbone.kind.collate(work.examples, work.batches[step], backbone.device)
-                loss = nn.functional.cross_entropy(*backbone.kind.answer(backbone.module, layer, batch))
-                optimiser.zero_grad()
+        for number, step in turns([len(work.batches) for work in works]):
+            layer, work = layers[number], works[number]
+            optimiser.zero_grad()
+            loss, count = torch.zeros((), device=backbone.device), 0
+            if len(mine := team.part(work.batches[step])):
+                batch = backbone.kind.collate(work.examples, mine, backbone.device)
+                logits, right = backbone.kind.answer(backbone.module, layer, batch)
+                loss, count = nn.functional.cross_entropy(logits, right), len(right)
+            loss = loss * team.share(count, backbone.device)
+            if count:
                 loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                losses.append(loss.detach())
-    loss_mean = float(torch.stack(losses).mean())
+            team.add_gradients([*backbone.adapter.parameters, *layer.parameters()])
+            optimiser.step()
+            losses.append(loss.detach())
+    loss_mean = float(team.added(torch.stack(losses)).mean())
     if not np.isfinite(loss_mean):
         raise FloatingPointError(f"the training loss is {loss_mean}; lower training.learning_rate (it is {rate:g})")
-    return Trained(read_adapter(backbone.loras), [layer.matrix() for layer in layers], loss_mean)
+    return Trained(backbone.adapter.read(), [layer.matrix() for layer in layers], loss_mean)
+
+
+def turns(counts: Sequence[int]) -> list[tuple[int, int]]:
+    """(work, its step) of each step: works of equal counts one after another, others spread evenly over the whole."""
+    times = [((step + 0.5) / count, number, step) for number, count in enumerate(counts) for step in range(count)]
+    return [(number, step) for _, number, step in sorted(times)]
 
 
 @torch.no_grad()
 def evaluate(backbone: Backbone, adapter: np.ndarray, head: np.ndarray, work: Work) -> Score:
     """Right answers, who was taken for whom and the summed loss of one adapter and head over all batches of a set."""
-    write_adapter(backbone.loras, backbone.spec, adapter)
+    backbone.adapter.write(adapter)
     layer, classes = _Head(head, backbone.device), len(head)
     correct, answers, loss, squares = 0, 0, 0.0, 0.0
     confusion = np.zeros((classes, classes), np.int64)

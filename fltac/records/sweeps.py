@@ -60,17 +60,28 @@ class SweepDirectory:
     def note(self, number: int, params: Params, failure: str | None = None) -> None:
         """A point's parameters, and why it is not finished where it failed; the last note counts."""
         said = {"params": params, "failure": failure}
-        write(self.path / "points" / f"{number:04d}.json", (json.dumps(said, indent=2) + "\n").encode())
+        write(self._note_file(number), (json.dumps(said, indent=2) + "\n").encode())
 
     def noted(self) -> dict[int, Params]:
-        """The points that were begun, in order."""
-        files = sorted((self.path / "points").glob("*.json"), key=lambda file: int(file.stem))
-        return {int(file.stem): json.loads(file.read_text())["params"] for file in files}
+        """The points that were begun, in order. Raises InputError for a note that is none."""
+        numbers = sorted(int(file.stem) for file in (self.path / "points").glob("*.json") if file.stem.isdecimal())
+        return {number: self._note(number)["params"] for number in numbers}
 
     def failure(self, number: int) -> str | None:
         """Why a point is not finished; None where it is, or goes on."""
-        file = self.path / "points" / f"{number:04d}.json"
-        return json.loads(file.read_text())["failure"] if file.is_file() else None
+        return self._note(number)["failure"] if self._note_file(number).is_file() else None
+
+    def _note(self, number: int) -> dict[str, Any]:
+        file = self._note_file(number)
+        try:
+            said = json.loads(file.read_text())
+            return {"params": dict(said["params"]), "failure": said["failure"]}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            what = f"is no note of a point ({type(error).__name__}: {error}); delete it, and fltac resume makes it anew"
+            raise InputError(Problem("", what), str(file)) from None
+
+    def _note_file(self, number: int) -> Path:
+        return self.path / "points" / f"{number:04d}.json"
 
     def unfinished(self, numbers: Iterable[int]) -> list[int]:
         """Of these points those that neither ended nor failed."""

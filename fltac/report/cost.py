@@ -1,133 +1,167 @@
-"""What a run cost and what it saved: traffic as time and money, against what the server had to do for it.
-
-Time on the wire is reckoned, not measured: runs are simulated, and their bytes are real.
-"""
+"""What runs cost and what they saved: traffic as bytes, time and money, against what the server had to do for it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from fltac.config import Network
-from fltac.layers import load
-from fltac.records.store import RunDirectory
-from fltac.report.reading import MEAN, Run, accuracy, cumulative_bytes, read_runs
-from fltac.seeds import generator
-
-OTHERS = "others"  # clients in no tier
+from fltac.points import label
+from fltac.report.fronts import ARM, bytes_to_reach, configurations, parameters, runs_of
+from fltac.report.reading import MEAN, Run, accuracy, read_runs
+from fltac.report.tiers import by_tier, network_of, wire_seconds
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a run so far; bytes of all its rounds, seconds and dollars."""
+    """Of a run, or the mean of several, from its start to a round: bytes, seconds, dollars.
+
+    `full` is full fine-tuning in as many rounds of as many clients, the whole base both ways: reckoned, not run; nan
+    where the records do not tell the size of the base.
+    """
 
     run: str
     rounds: int
     accuracy: float
-    bytes_up: int
-    bytes_down: int
-    bytes_base: int  # the frozen base, once a client that took part
-    seconds_wire: float  # of all rounds: each waits for its slowest client
+    bytes_up: float
+    bytes_down: float
+    bytes_base: float  # the frozen base, once a client that took part
+    bytes_full: float
+    bytes_kept: float  # by the server: its last state
+    seconds_wire: float  # each round waits for its slowest client
+    seconds_full: float
     seconds_server: float  # measured: clustering and merging
-    bytes_full: int  # full fine-tuning in as many rounds: the whole base both ways; reckoned, not run
-    bytes_kept: int  # by the server: its last state
     usd_traffic: float
+    usd_full: float
     usd_server: float
     usd_storage: float  # a month of what is kept
 
+    @property
+    def bytes_saved(self) -> float:
+        """The base, which either way is downloaded, is part of both."""
+        return self.bytes_full - self.bytes_up - self.bytes_down - self.bytes_base
 
-def costs(folders: Sequence[Path], overrides: Sequence[str]) -> tuple[list[Cost], pd.DataFrame, pd.DataFrame | None]:
-    """Of each run, by the network of the first one's experiment with `key=value` of its own on top.
+    @property
+    def seconds_saved(self) -> float:
+        """On the wire, without the one download of the base."""
+        return self.seconds_full - self.seconds_wire
 
-    Each cost, a row a run and tier, and where there are several runs what each needed to the same accuracy.
+    @property
+    def usd_saved(self) -> float:
+        """On traffic."""
+        return self.usd_full - self.usd_traffic
+
+    @property
+    def returns(self) -> float:
+        """Return on investment: dollars saved on traffic for each paid for the server and a month of storage."""
+        spent = self.usd_server + self.usd_storage
+        return self.usd_saved / spent if spent else math.nan
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Costs, and by what lines and prices they are reckoned."""
+
+    network: Network
+    whole: list[Cost]  # of all rounds
+    target: float  # the highest mean accuracy that all reached
+    equal: list[Cost]  # until they were there
+
+
+def costs(folders: Sequence[Path], overrides: Sequence[str]) -> tuple[Ledger, pd.DataFrame]:
+    """Of the runs in these folders, and a row a run and tier.
+
     Raises InputError where a folder is no run directory with a finished round, or an override is none of [network].
     """
-    folders = list({folder.resolve(): folder for folder in folders}.values())  # as read_runs: each once
     runs = read_runs(folders)
-    asked = [f"network.{override}" for override in overrides]
-    network = load(RunDirectory(folders[0]).experiment_file, asked).network
-    parts = [by_tier(run, network).assign(run=run.label) for run in runs]
-    equal = at_equal_accuracy(runs, network) if len(runs) > 1 else None
-    return [cost(run, network, path) for run, path in zip(runs, folders, strict=True)], pd.concat(parts), equal
+    network = network_of(runs[0], overrides)
+    return of_runs(runs, network), pd.concat([by_tier(run, network).assign(run=run.label) for run in runs])
 
 
-def cost(run: Run, network: Network, folder: Path) -> Cost:
-    """What the run in the folder cost on these lines."""
-    up, down = (int(run.updates[name].sum()) for name in ("bytes_up", "bytes_down"))
-    base = run.summary.bytes_base
-    drawn = int(run.rounds["clients"].sum())
-    server = float((run.rounds["seconds_cluster"] + run.rounds["seconds_merge"]).sum())
-    kept = sum(file.stat().st_size for file in (folder / "checkpoint").rglob("*") if file.is_file())
+def of_runs(runs: Sequence[Run], network: Network) -> Ledger:
+    """Of each run all its rounds, and what each needed to the same accuracy."""
+    target = min(float(_trained(run).max()) for run in runs)
+    return Ledger(network, [cost(run, network) for run in runs], target, at_accuracy(runs, network, target))
+
+
+def of_sweeps(table: pd.DataFrame, network: Network, beside: Sequence[Run] = ()) -> Ledger:
+    """What each arm needed to the highest accuracy that all arms reached: of its cheapest configuration that did, the
+    mean over seeds. `table` as of `fronts.trajectories`; runs `beside` it are arms, too."""
+    best = configurations(table, at="round").groupby(ARM)["accuracy"].max().tolist()
+    target = float(min(*best, *(_trained(run).max() for run in beside), math.inf))
+    keys, found = parameters(table), []
+    for row in bytes_to_reach(table, [target]).to_dict("records"):
+        each = [cost(run, network, int(row["round"])) for run in runs_of(table, row)]
+        found.append(mean(each, f"{row[ARM]}: {label({key: row[key] for key in keys if key != ARM})}".rstrip(": ")))
+    return Ledger(network, [], target, [*found, *at_accuracy(beside, network, target)])
+
+
+def cost(run: Run, network: Network, rounds: int | None = None) -> Cost:
+    """What a run cost up to a round (all of them where none is named) on these lines."""
+    last = run.summary.rounds if rounds is None else rounds
+    lines, updates = (one[one["round"] <= last] for one in (run.rounds, run.updates))
+    up, down = (int(updates[name].sum()) for name in ("bytes_up", "bytes_down"))
+    known = run.rounds.get("bytes_base")  # a name newer than some runs
+    base = int(known[: len(lines)].sum()) if known is not None else 0
+    clients, drawn = run.updates["client"].nunique(), len(updates[["round", "client"]].drop_duplicates())
+    size = run.summary.bytes_base / clients if run.summary.bytes_base and clients else math.nan  # of the base
+    full = 2 * drawn * size
+    server = float((lines["seconds_cluster"] + lines["seconds_merge"]).sum())
+    kept = sum(file.stat().st_size for file in (run.folder / "checkpoint").rglob("*") if file.is_file())
     return Cost(
         run=run.label,
-        rounds=len(run.rounds),
-        accuracy=float(accuracy(run)[MEAN].iloc[-1]),
+        rounds=last,
+        accuracy=float(accuracy(run)[MEAN].to_dict()[last]),
         bytes_up=up,
         bytes_down=down,
         bytes_base=base,
-        seconds_wire=float(wire_seconds(run, network).groupby("round")["seconds"].max().sum()),
-        seconds_server=server,
-        bytes_full=2 * drawn * base // max(run.updates["client"].nunique(), 1),
+        bytes_full=full,
         bytes_kept=kept,
+        seconds_wire=_waited(wire_seconds(run, network), last),
+        seconds_full=_waited(wire_seconds(run, network, size), last) if clients else math.nan,
+        seconds_server=server,
         usd_traffic=(up + down + base) / 1e9 * network.usd_per_gb,
+        usd_full=full / 1e9 * network.usd_per_gb,
         usd_server=server / 3600 * network.usd_per_server_hour,
         usd_storage=kept / 1e9 * network.usd_per_gb_month,
     )
 
 
-def wire_seconds(run: Run, network: Network) -> pd.DataFrame:
-    """A row a round and drawn client: `tier`, `bytes_up`, `bytes_down`, `seconds`.
-
-    A client's round takes 2 latency + 8 bytes_down / down + 8 bytes_up / up, one download and one upload.
-    """
-    rows = run.updates.groupby(["round", "client"], as_index=False)[["bytes_up", "bytes_down"]].sum()
-    tier = tiers(run.experiment["clients"]["count"], run.experiment["seed"], network)
-    lines = {one.name: (one.up_mbps, one.down_mbps, one.latency_ms) for one in network.tiers}
-    lines[OTHERS] = network.up_mbps, network.down_mbps, network.latency_ms
-    rows["tier"] = [tier[client] for client in rows["client"]]
-    up, down, latency = (rows["tier"].map({name: line[part] for name, line in lines.items()}) for part in range(3))
-    return rows.assign(seconds=2 * latency / 1e3 + 8e-6 * rows["bytes_down"] / down + 8e-6 * rows["bytes_up"] / up)
-
-
-def tiers(clients: int, seed: int, network: Network) -> list[str]:
-    """The tier of each client: shares of a seeded permutation, rounded to whole clients, the rest in none."""
-    order = generator(seed, "tiers").permutation(clients)
-    names, ends = [OTHERS] * clients, 0.0
-    for tier in network.tiers:
-        begin, ends = ends, ends + tier.share
-        for client in order[math.floor(begin * clients + 0.5) : math.floor(ends * clients + 0.5)]:
-            names[client] = tier.name
-    return names
-
-
-def by_tier(run: Run, network: Network) -> pd.DataFrame:
-    """A row a tier: clients that took part, and of a round the mean and the longest time, the mean bytes each way."""
-    rows = wire_seconds(run, network).groupby("tier")
-    table = rows.agg(
-        clients=("client", "nunique"),
-        seconds=("seconds", "mean"),
-        longest=("seconds", "max"),
-        bytes_up=("bytes_up", "mean"),
-        bytes_down=("bytes_down", "mean"),
-    )
-    order = [tier.name for tier in network.tiers] + [OTHERS]
-    return table.reindex([name for name in order if name in table.index]).reset_index()
-
-
-def at_equal_accuracy(runs: Sequence[Run], network: Network) -> pd.DataFrame:
-    """What each run needed to the highest accuracy that all of them reached: round, bytes, seconds on the wire."""
-    target = min(float(accuracy(run)[MEAN].max()) for run in runs)
+def at_accuracy(runs: Iterable[Run], network: Network, target: float) -> list[Cost]:
+    """Of each run up to the first round in which the mean of its tasks is there."""
     found = []
     for run in runs:
-        reached = accuracy(run)[MEAN]
-        round = int(reached[reached >= target].index[0])
-        waits = wire_seconds(run, network).groupby("round")["seconds"].max()
-        total = int(cumulative_bytes(run)["total"].to_dict()[round])
-        found.append(
-            {"run": run.label, "target": target, "round": round, "bytes": total, "seconds": float(waits[:round].sum())}
-        )
-    return pd.DataFrame(found)
+        reached = _trained(run)
+        found.append(cost(run, network, int(reached[reached >= target].index[0])))
+    return found
+
+
+def mean(each: Sequence[Cost], name: str) -> Cost:
+    """The mean of costs of equal rounds, under one name."""
+    numbers = [field.name for field in fields(Cost) if field.name not in ("run", "rounds")]
+    means = {number: float(np.mean([getattr(one, number) for one in each])) for number in numbers}
+    return Cost(run=name, rounds=each[0].rounds, **means)
+
+
+def dollars(amount: float) -> str:
+    """`$ 12.30`, two digits that are not zero below a dollar: `$ 0.0042`."""
+    if math.isnan(amount):
+        return "-"
+    digits = 2 if abs(amount) >= 1 or amount == 0 else 1 - math.floor(math.log10(abs(amount)))
+    return f"{'-' if amount < 0 else ''}$ {abs(amount):.{digits}f}"
+
+
+def _trained(run: Run) -> pd.Series:
+    """Mean accuracy by round, without the untuned model's."""
+    table = accuracy(run)[MEAN]
+    return table[table.index > 0]
+
+
+def _waited(rows: pd.DataFrame, last: int) -> float:
+    """Seconds of all rounds up to one."""
+    return float(rows[rows["round"] <= last].groupby("round")["seconds"].max().sum(skipna=False))

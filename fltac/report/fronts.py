@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from fltac.errors import InputError, Problem
 from fltac.points import differing, value
 from fltac.records.rounds import searched
 from fltac.records.sweeps import SweepDirectory
+from fltac.report.reading import Run, read_runs
 
 SEED, ARM = "seed", "method"
 CONFIDENCE = 0.95
@@ -139,6 +140,17 @@ def require_validation(table: pd.DataFrame) -> None:
     if table["validation"].isna().any():
         what = "has points without validation data; set validation of every task, and sweep again"
         raise InputError(Problem("SWEEP", what), "command line")
+
+
+def points_of(table: pd.DataFrame, configuration: Mapping[Hashable, Any]) -> pd.DataFrame:
+    """The rows of the points of one configuration."""
+    return table[np.logical_and.reduce([table[key].isin([configuration[key]]) for key in parameters(table)])]
+
+
+def runs_of(table: pd.DataFrame, configuration: Mapping[Hashable, Any]) -> list[Run]:
+    """The runs of one configuration, a point each."""
+    rows = points_of(table, configuration)[["sweep", "point"]].drop_duplicates()
+    return read_runs([SweepDirectory(sweep).run(int(point)).path for sweep, point in rows.itertuples(index=False)])
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:

@@ -17,8 +17,10 @@ from plotly.offline import get_plotlyjs
 from fltac.errors import InputError, Problem
 from fltac.report import embedding as embeddings
 from fltac.report import figures, layers, snapshots
+from fltac.report.cost import dollars, of_runs
 from fltac.report.evolution import evolution_map
 from fltac.report.reading import Run, all_tasks, differences, other_metrics, read_runs, results
+from fltac.report.tiers import network_of
 
 NOTHING = "—"
 MINUS = "\N{MINUS SIGN}"
@@ -26,17 +28,23 @@ MINUS = "\N{MINUS SIGN}"
 Rows = list[dict[Hashable, Any]]
 
 
-def write_report(paths: Sequence[str | Path], out: str | Path | None = None, embedding: str = "pca") -> Path:
+def write_report(
+    paths: Sequence[str | Path],
+    out: str | Path | None = None,
+    embedding: str = "pca",
+    overrides: Sequence[str] = (),
+) -> Path:
     """Writes the page and returns its place: `out`, or `report.html` in the only run's folder, else in the present one.
 
-    Runs may be unfinished; `embedding` is one of EMBEDDINGS. Raises InputError where a folder is no run directory or
-    has no finished round, where the embedding is not installed, or where the page cannot be written.
+    Runs may be unfinished; `embedding` is one of EMBEDDINGS; costs are reckoned by `[network]` of the first run, with
+    `overrides`. Raises InputError where a folder is no run directory or has no finished round, where the embedding is
+    not installed, or where the page cannot be written.
     """
     embeddings.require(embedding)
     runs = read_runs(paths)
     folder = Path(paths[0]) if len(runs) == 1 else Path()
     out = folder / "report.html" if out is None else Path(out)
-    write_page(out, render(runs, embedding))
+    write_page(out, render(runs, embedding, overrides))
     return out
 
 
@@ -49,7 +57,7 @@ def write_page(out: Path, page: str) -> None:
         raise InputError(Problem("-o", what, str(out)), "command line") from None
 
 
-def render(runs: Sequence[Run], embedding: str = "pca") -> str:
+def render(runs: Sequence[Run], embedding: str = "pca", overrides: Sequence[str] = ()) -> str:
     """The page as HTML, the same for the same records."""
     template = environment().get_template("page.html.j2")
     return template.render(
@@ -61,6 +69,7 @@ def render(runs: Sequence[Run], embedding: str = "pca") -> str:
         accuracy=figures.accuracy_over_rounds(runs),
         accuracy_bytes=figures.accuracy_over_bytes(runs) if len(runs) > 1 else None,
         bytes=figures.bytes_over_rounds(runs),
+        ledger=of_runs(runs, network_of(runs[0], overrides)),
         clustering=figures.clustering_over_rounds(runs),
         by_task=[snapshots.clusters_by_task(run) for run in runs],
         clusters=[_last_clusters(run) for run in runs],
@@ -91,6 +100,10 @@ def signed(value: float | None) -> str:
 
 def human_bytes(count: float) -> str:
     """Bytes in powers of 1000, at three or more digits: `2.59 MB`."""
+    if pd.isna(count):
+        return NOTHING
+    if count < 0:
+        return MINUS + human_bytes(-count)
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= size:
             digits = 2 if count < 10 * size else 1 if count < 100 * size else 0
@@ -100,12 +113,27 @@ def human_bytes(count: float) -> str:
 
 def duration(seconds: float) -> str:
     """`57 s`, `2 min 05 s` or `3 h 07 min`."""
+    if pd.isna(seconds):
+        return NOTHING
+    if seconds < 0:
+        return MINUS + duration(-seconds)
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def times(value: float) -> str:
+    """How many times as much, at three digits: `12.5`, `1,250`."""
+    if pd.isna(value):
+        return NOTHING
+    return (f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}").replace("-", MINUS)
+
+
+def _dollars(amount: float) -> str:
+    return NOTHING if pd.isna(amount) else dollars(amount).replace("-", MINUS)
 
 
 def share(part: float, whole: float) -> str:
@@ -127,6 +155,7 @@ def environment() -> Environment:
     loader = PackageLoader("fltac.report", ".")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     filters = {"fixed": fixed, "whole": whole, "signed": signed, "bytes": human_bytes, "duration": duration}
+    filters |= {"times": times, "dollars": _dollars}
     environment.filters |= {**filters, "pretty": _pretty, "figure_json": _figure_json}
     environment.globals |= {"share": share, "status": status}
     return environment

@@ -23,6 +23,7 @@ MEAN = "mean of tasks"  # no task can be called so
 class Run:
     """One run as the report sees it; `label` tells it from the others on the page."""
 
+    folder: Path
     label: str
     # plain JSON and not `Experiment`: a run of another version of fltac, or from another machine, is still read
     experiment: Mapping[str, Any]
@@ -152,6 +153,7 @@ def _read(path: Path, label: str) -> Run:
     last = int(rounds["round"].max())
     tables = {name: run.table(name).to_pandas() for name in TABLES if name != "generations"}
     return Run(
+        folder=path,
         label=label,
         experiment=json.loads(run.experiment_file.read_text()),
         provenance=run.provenance(),

@@ -14,7 +14,17 @@ from scipy.stats import t as student
 from fltac.errors import InputError, Problem
 from fltac.records.store import write
 from fltac.records.sweeps import SweepDirectory
-from fltac.report.fronts import CONFIDENCE, SEED, configurations, parameters, require_validation, tasks
+from fltac.report.fronts import (
+    CONFIDENCE,
+    SEED,
+    configurations,
+    parameters,
+    points_of,
+    require_validation,
+    runs_of,
+    tasks,
+)
+from fltac.report.tiers import by_tier, network_of
 
 ENOUGH_SEEDS = 3
 
@@ -51,9 +61,9 @@ def recommend(table: pd.DataFrame, tolerance: float) -> Choice:
     rows = [row for row in every if row["seeds"] >= enough]
     best = max(rows, key=lambda row: (row["validation"], -row["bytes"]))
     cheaper = [row for row in rows if row["bytes"] < best["bytes"]]
-    top, found = _by_seed(last, keys, best), [(best, 0.0, 0.0)]
+    top, found = _by_seed(last, best), [(best, 0.0, 0.0)]
     for row in cheaper:
-        losses = 100 * (top - _by_seed(last, keys, row)).dropna().to_numpy()
+        losses = 100 * (top - _by_seed(last, row)).dropna().to_numpy()
         most = _upper(losses, 1 - (1 - CONFIDENCE) / len(cheaper))
         if len(losses) >= enough and (losses.mean() if np.isnan(most) else most) <= tolerance:
             found.append((row, float(losses.mean()), most))
@@ -68,10 +78,29 @@ def recommend(table: pd.DataFrame, tolerance: float) -> Choice:
     return Choice(keys, ["accuracy", *sorted(tasks(table))], chosen, best, loss, most, warnings)
 
 
-def _by_seed(last: pd.DataFrame, keys: Sequence[str], row: Row) -> pd.Series:
+def by_tier_of(table: pd.DataFrame, choice: Choice, overrides: Sequence[str] = ()) -> list[Row]:
+    """The chosen configuration, and the best if it is another, for each tier of `[network]`: a row as `tiers.by_tier`
+    makes them, means over seeds, with `which` of the two.
+
+    Nothing where there are no tiers. Raises InputError for an override that is none of [network].
+    """
+    found: list[Row] = []
+    which = {"recommended": choice.chosen, **({} if choice.chosen is choice.best else {"best": choice.best})}
+    for name, configuration in which.items():
+        runs = runs_of(table[table["last"]], configuration)
+        networks = [network_of(run, overrides) for run in runs]
+        if not any(network.tiers for network in networks):
+            return []
+        parts = pd.concat([by_tier(run, network) for run, network in zip(runs, networks, strict=True)])
+        found += [
+            {"which": name, **row} for row in parts.groupby("tier", sort=False).mean().reset_index().to_dict("records")
+        ]
+    return found
+
+
+def _by_seed(last: pd.DataFrame, row: Row) -> pd.Series:
     """Seed -> validation accuracy of one configuration."""
-    same = np.logical_and.reduce([last[key].isin([row[key]]) for key in keys])
-    return last[same].groupby(SEED)["validation"].mean()
+    return points_of(last, row).groupby(SEED)["validation"].mean()
 
 
 def _upper(differences: np.ndarray, confidence: float) -> float:

@@ -23,7 +23,7 @@ from fltac.records.sweeps import SweepDirectory
 from fltac.runtime import launch
 from fltac.runtime.capacity import Need, Node, check, fits, needed
 from fltac.runtime.cluster import Cluster
-from fltac.sweep.trial import Plan, Trial
+from fltac.sweep.trial import Brief, Trial
 
 Say = Callable[[str], None]
 
@@ -54,6 +54,9 @@ def _run(
     directory: SweepDirectory, study: Study, points: Mapping[int, Params], address: str | None, say: Say
 ) -> pa.Table:
     left = {number: params for number, params in points.items() if directory.run(number).summary() is None}
+    noted = directory.noted()
+    for number in points.keys() - left.keys() - noted.keys():  # a lost note
+        directory.note(number, points[number])
     searching = isinstance(study.sweep.search, Optuna)
     more = study.sweep.samples - len(points) if searching else 0
     if len(left) < len(points):
@@ -72,13 +75,13 @@ def _run(
                     check(need, cluster.nodes)  # Tune would wait for ever for one that does not fit
                 if not SweepDirectory.there(directory.path):
                     directory.create(study)
-                plan = Plan(directory, study, left, cluster.nodes, beside, launch.provenance("ray"))
+                brief = Brief(directory, study, left, cluster.nodes, beside, launch.provenance("ray"))
                 if left:
-                    _fit(plan, cluster.need, say, param_space={POINT: tune.grid_search(sorted(left))})
+                    _fit(brief, cluster.need, say, param_space={POINT: tune.grid_search(sorted(left))})
                 if more and not directory.unfinished(left):  # else it was interrupted
                     from fltac.sweep.search import search  # optuna is an extra
 
-                    _fit(plan, cluster.need, say, search_alg=search(directory, study), num_samples=more)
+                    _fit(brief, cluster.need, say, search_alg=search(directory, study), num_samples=more)
     finally:
         shutil.rmtree(directory.path / "tune", ignore_errors=True)
         if SweepDirectory.there(directory.path):
@@ -108,19 +111,19 @@ def _plan_each(study: Study, points: Sequence[Params]) -> None:
 
 
 def _fit(
-    plan: Plan,
+    brief: Brief,
     need: Need,
     say: Say,
     param_space: dict[str, Any] | None = None,
     search_alg: Any = None,
     num_samples: int = 1,
 ) -> None:
-    stop, scheduler = plan.study.sweep.stop, None
+    stop, scheduler = brief.study.sweep.stop, None
     if stop is not None:
         scheduler = ASHAScheduler(
             metric=stop.metric,
             mode="max" if stop.metric in MAXIMISED else "min",
-            max_t=max(stop.grace, *(plan.study.experiment(one).rounds for one in (*plan.points.values(), {}))),
+            max_t=max(stop.grace, *(brief.study.experiment(one).rounds for one in (*brief.points.values(), {}))),
             time_attr="round",  # Tune's own count begins again with a point that goes on
             grace_period=stop.grace,
             reduction_factor=stop.factor,
@@ -129,19 +132,19 @@ def _fit(
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the run directories are the record
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the new one prints at any verbosity
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by `Told`
-    room = sum(fits(node, need) for node in plan.nodes) // need.actors
+    room = sum(fits(node, need) for node in brief.nodes) // need.actors
     tune.Tuner(
-        tune.with_resources(tune.with_parameters(Trial, plan=plan), plan.bundles),
+        tune.with_resources(tune.with_parameters(Trial, brief=brief), brief.bundles),
         param_space=param_space,
         tune_config=tune.TuneConfig(
             search_alg=search_alg,
             scheduler=scheduler,
             num_samples=num_samples,
-            max_concurrent_trials=max(1, min(room, plan.beside)),
+            max_concurrent_trials=max(1, min(room, brief.beside)),
             reuse_actors=True,  # a process that has imported torch runs the next point at once
         ),
         run_config=tune.RunConfig(
-            name="tune", storage_path=str(plan.directory.path), verbose=0, callbacks=[Told(plan, say)]
+            name="tune", storage_path=str(brief.directory.path), verbose=0, callbacks=[Told(brief, say)]
         ),
     ).fit()
 
@@ -149,12 +152,12 @@ def _fit(
 class Told(tune.Callback):  # type: ignore[misc]
     """Says a line for each point that ends, and concludes those that Tune ended early."""
 
-    def __init__(self, plan: Plan, say: Say) -> None:
-        self.plan, self.say = plan, say
+    def __init__(self, brief: Brief, say: Say) -> None:
+        self.brief, self.say = brief, say
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        number, params = trial.config[POINT], self.plan.params(trial.config)
-        run = self.plan.directory.run(number)
+        number, params = trial.config[POINT], self.brief.params(trial.config)
+        run = self.brief.directory.run(number)
         early = run.summary() is None
         summary = launch.conclude(run) if early else Summary(**(run.summary() or {}))
         sent = (summary.bytes_up + summary.bytes_down) / 1e6
@@ -164,9 +167,9 @@ class Told(tune.Callback):  # type: ignore[misc]
         )
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        number, params = trial.config[POINT], self.plan.params(trial.config)
-        cause = self.plan.directory.failure(number)
+        number, params = trial.config[POINT], self.brief.params(trial.config)
+        cause = self.brief.directory.failure(number)
         if cause is None:  # its process died, and could not say so itself
             cause = Path(trial.error_file).read_text().strip().splitlines()[-1]
-            self.plan.directory.note(number, params, cause)
+            self.brief.directory.note(number, params, cause)
         self.say(f"point {number} ({label(params)}) failed: {cause.splitlines()[0]}")

@@ -52,16 +52,31 @@ def search(directory: SweepDirectory, study: Study) -> Numbered:
 
 
 def _told(storage: JournalStorage, directory: SweepDirectory, metrics: Sequence[str]) -> int:
-    """Tells the study what became of points that were under way when the sweep was stopped; how many it knows."""
+    """Tells the study what became of points that were under way when the sweep was stopped, and of those that failed
+    and were finished later; how many it knows.
+
+    A trial that is over cannot be told again (`optuna.Study.tell`): one that failed is added as another that has the
+    result, and the number of that one is no point's.
+    """
     if NAME not in optuna.get_all_study_names(storage):
         return 0
     before = optuna.load_study(study_name=NAME, storage=storage)
-    for trial in before.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if directory.run(trial.number).summary() is None:
-            before.tell(trial.number, state=TrialState.FAIL)
-        else:
-            found = searched(directory.run(trial.number).lines())
-            before.tell(trial.number, [found[metric] for metric in metrics])
+    added = {trial.user_attrs.get(POINT) for trial in before.trials}
+    for trial in before.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.FAIL)):
+        over, running = directory.run(trial.number).summary() is not None, trial.state == TrialState.RUNNING
+        found = searched(directory.run(trial.number).lines()) if over else {}
+        values = [found[metric] for metric in metrics] if over else None
+        if running:
+            before.tell(trial.number, values, TrialState.COMPLETE if over else TrialState.FAIL)
+        elif over and trial.number not in added:
+            before.add_trial(
+                optuna.trial.create_trial(
+                    params=trial.params,
+                    distributions=trial.distributions,
+                    values=values,
+                    user_attrs={POINT: trial.number},
+                )
+            )
     return len(before.trials)
 
 

@@ -21,7 +21,7 @@ from fltac.runtime.cluster import RayRuntime
 
 
 @dataclass(frozen=True)
-class Plan:
+class Brief:
     """What a trial needs to know beside its number."""
 
     directory: SweepDirectory
@@ -46,8 +46,8 @@ class Plan:
 class Trial(tune.Trainable):  # type: ignore[misc]
     """One point after another in one process; a step is a round."""
 
-    def setup(self, config: dict[str, Any], plan: Plan) -> None:
-        self.plan = plan
+    def setup(self, config: dict[str, Any], brief: Brief) -> None:
+        self.brief = brief
         self.runtime: RayRuntime | None = None
         self.reset_config(config)
 
@@ -57,11 +57,11 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
-        number, params = self.config[POINT], self.plan.params(self.config)
-        run = self.plan.directory.run(number)
+        number, params = self.config[POINT], self.brief.params(self.config)
+        run = self.brief.directory.run(number)
         with self._noted(number, params):
             if self.rounds is None:
-                self.plan.directory.note(number, params)
+                self.brief.directory.note(number, params)
                 self.rounds = self._begin(number, params)
             next(self.rounds, None)  # None: all rounds were there, and only the summary was not
             lines = run.lines()
@@ -81,14 +81,14 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         """The run directory is gone on from wherever it stands."""
 
     def _begin(self, number: int, params: Params) -> Iterator[RoundRecord]:
-        experiment, run = self.plan.study.experiment(params), self.plan.directory.run(number)
+        experiment, run = self.brief.study.experiment(params), self.brief.directory.run(number)
         self.last = experiment.rounds
         if run.experiment_file.is_file():
             run.count_restart()
         else:
             shutil.rmtree(run.path, ignore_errors=True)  # what a torn start left
-            run.create(experiment.dump(), self.plan.provenance)
-        need = self.plan.need(self.config)
+            run.create(experiment.dump(), self.brief.provenance)
+        need = self.brief.need(self.config)
         if self.runtime is None or self.runtime.need != need:
             self.cleanup()
             self.runtime = RayRuntime(need, ray.util.get_current_placement_group())
@@ -102,5 +102,5 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         try:
             yield
         except Exception as error:
-            self.plan.directory.note(number, params, reason(error))
+            self.brief.directory.note(number, params, reason(error))
             raise

@@ -46,6 +46,9 @@ class Bytes(NamedTuple):
     header: int  # shapes of heads included
 
 
+NOTHING = Bytes(0, 0, 0, 0)  # where nothing is sent
+
+
 class Header(NamedTuple):
     """What a payload says of itself."""
 
@@ -108,6 +111,8 @@ def decode(payload: bytes, spec: AdapterSpec) -> Update | Broadcast:
     header = _read_header(payload)
     if header.spec != spec.fingerprint:
         raise WireError("a message about adapters of another shape than this run's")
+    if header.kind & ONLY_B and spec.tensors:
+        raise WireError("a payload of B alone, where the model itself is trained")
     adapter = np.empty(spec.size_b if header.kind & ONLY_B else spec.size, dtype=np.float32)
     rows = spec.rows(adapter)
     shapes = _shapes(rows)

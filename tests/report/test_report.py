@@ -50,7 +50,7 @@ def write_run(path: Path, kind: Kind = Kind(), name: str = "tiny") -> Path:
 def record(round: int, kind: Kind) -> RoundRecord:
     accuracy = dict.fromkeys(TASKS, 0.5 + kind.gain * round)
     score = None if kind.shared else 1.0
-    seconds = {f"seconds{part}": 2.0 for part in ("_training", "_server", "_evaluation")}
+    seconds = {f"seconds{part}": 2.0 for part in ("_training", "_server", "_cluster", "_merge", "_evaluation")}
     wire = {"bytes_up": 3_000_000, "bytes_up_heads": 30_000, "bytes_down": 1_000_000, "bytes_down_heads": 10_000}
     line = {"round": round, "accuracy": accuracy, "accuracy_mean": 0.5 + kind.gain * round, "accuracy_validation": {}}
     found = {

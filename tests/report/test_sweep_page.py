@@ -1,16 +1,26 @@
 """The page about a sweep and the recommendation, of a real sweep: its points run in this process."""
 
+import json
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
 import fltac
+from fltac.config import Network
 from fltac.errors import InputError
 from fltac.layers import read
 from fltac.points import Study
 from fltac.records.sweeps import SweepDirectory
-from fltac.report.fronts import configurations, parameters, trajectories
-from fltac.report.recommend import recommend, write_recommended
+from fltac.report.bars import bars_of_runs
+from fltac.report.cost import of_sweeps
+from fltac.report.fronts import configurations, parameters, tasks, trajectories
+from fltac.report.map import accuracy_against_bytes
+from fltac.report.reading import read_runs
+from fltac.report.recommend import by_tier_of, recommend, write_recommended
 from fltac.report.sweep_page import write_sweep_report
+from fltac.report.tiers import by_tier, network_of
+from tests.report.test_report import figures, own_text
 from tests.tiny import write_tiny
 
 VALIDATION = [f"tasks.{task}.validation=0.2" for task in ("mood", "animal", "weather")]
@@ -81,6 +91,67 @@ def test_sweeps_side_by_side_differ_in_what_their_files_differ(swept, tmp_path):
     small = rows[rows["wire.up"] == "int8"].iloc[0]
     assert (small["method"], small["adapter.rank"]) == ("fltac", 1)
     assert small["bytes"] < rows[(rows["method"] == "fltac") & (rows["adapter.rank"] == 1)]["bytes"].max()
+
+
+def test_runs_beside_a_sweep_are_bars_of_its_map(swept, tmp_path):
+    file = swept.study().layers.path
+    for name, overrides in {"same": [], "other": ["tasks.mood.name=temper"]}.items():
+        fltac.run(fltac.load(file, ["method=local", *overrides]), out=tmp_path / name, runtime="local")
+    page = write_sweep_report([swept.path], tmp_path / "page.html", beside=[tmp_path / "same", tmp_path / "other"])
+    summary = json.loads((tmp_path / "same" / "summary.json").read_text())
+    whole, by_task = figures(own_text(page))
+    first = swept.run(0).summary()
+    lines = {line["name"]: line["y0"] for line in whole["layout"]["shapes"]}
+    assert lines == {
+        "majority class": pytest.approx(sum(first["majority"].values()) / 3),
+        "untuned model": pytest.approx(sum(first["untuned"].values()) / 3),
+        "same (local)": summary["accuracy_mean"],  # the other's tasks are not those of the map
+    }
+    sent = summary["bytes_up"] + summary["bytes_down"]
+    markers = [(trace["x"], trace["y"]) for trace in whole["data"] if trace["mode"] == "markers"]
+    assert ([sent / 1e6], [summary["accuracy_mean"]]) in markers
+    heights = [(line["name"], line["yref"]) for line in by_task["layout"]["shapes"]]
+    assert [name for name, _ in heights].count("same (local)") == 3
+    assert [name for name, _ in heights].count("other (local)") == 2
+    keys = [line["name"] for line in by_task["layout"]["shapes"] if line["showlegend"]]
+    assert sorted(keys) == ["majority class", "other (local)", "same (local)", "untuned model"]
+    text = own_text(page)
+    assert "Runs beside the map" in text
+    assert text.count('<tr><th class="name">same</th>') == 2  # there, and among the costs
+    assert text.count('<tr><th class="name">other</th>') == 1
+
+
+def test_a_run_that_sent_nothing_is_a_line_alone(swept, tmp_path):
+    run = read_runs([swept.run(0).path])[0]
+    still = replace(run, summary=replace(run.summary, bytes_up=0, bytes_down=0))
+    table = trajectories([swept.path])
+    (bar,) = bars_of_runs([still], tasks(table))
+    drawn = accuracy_against_bytes(configurations(table), [bar])
+    assert drawn.data[-1].x == (None,)
+    assert drawn.layout.shapes[0].y0 == run.summary.accuracy_mean
+
+
+def test_each_arm_is_told_at_an_accuracy_that_all_reached(swept):
+    table = trajectories([swept.path])
+    ledger = of_sweeps(table, Network())
+    assert [one.run.split(":")[0] for one in ledger.equal] == ["fltac", "fedit"]
+    for one in ledger.equal:
+        assert one.accuracy >= ledger.target
+        arm = table[(table["method"] == one.run.split(":")[0]) & (table["accuracy"] >= ledger.target)]
+        assert one.bytes_up + one.bytes_down == arm["bytes"].min()
+    assert ledger.target == table.groupby("method")["accuracy"].max().min()
+
+
+def test_the_choice_is_told_for_each_tier(swept):
+    table = trajectories([swept.path])
+    choice = recommend(table, tolerance=100)
+    assert by_tier_of(table, choice) == []
+    tiers = ["tiers=[{name='phone', share=0.5, up_mbps=1, down_mbps=4}]"]
+    rows = by_tier_of(table, choice, tiers)
+    assert [(row["which"], row["tier"]) for row in rows][:2] == [("recommended", "phone"), ("recommended", "others")]
+    run = read_runs([swept.run(int(choice.chosen["point"])).path])[0]
+    (phone, _) = by_tier(run, network_of(run, tiers)).to_dict("records")
+    assert {"which": "recommended", **phone} == rows[0]
 
 
 def test_a_folder_without_a_sweep_is_refused(tmp_path):

@@ -69,6 +69,27 @@ def test_a_killed_sweep_is_continued_and_equals_single_runs_bit_for_bit(file, tm
     assert not (out / "tune").exists()
 
 
+def test_an_interrupted_sweep_exits_with_1_and_is_continued_to_the_same_table(file, tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "fltac", "sweep", file, *SPACE, "sweep.concurrent=1", "--out", out]
+    driver = subprocess.Popen(
+        [str(part) for part in command], cwd=tmp_path, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    lines = out / "points" / "0001" / "rounds.jsonl"
+    end = time.monotonic() + 300
+    while not lines.is_file() and driver.poll() is None:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGINT)
+    assert driver.wait(timeout=120) == 1
+    status = pq.read_table(out / "points.parquet")["status"].to_pylist()  # there is a table of what is done
+    assert status[0] == "finished"
+    assert status[3] == "waiting"
+    table, whole = resume(out), sweep(Study(read(file, SPACE)), tmp_path / "whole")
+    clocks = [name for name in whole.column_names if name.startswith("seconds")]
+    assert table.drop(clocks).equals(whole.drop(clocks))
+
+
 def test_a_point_that_fails_says_why_and_the_others_go_on(file, tmp_path):
     said = []
     study = Study(read(file, ["sweep.space.training.learning_rate.grid=[1e30,5e-3]", "sweep.stop.metric=train_loss"]))
@@ -102,6 +123,30 @@ def test_optuna_weighs_accuracy_against_bytes_and_goes_on_from_what_it_knows(fil
     values = [[accuracy, total] for accuracy, total in zip(more["accuracy_mean"].to_pylist(), sent, strict=True)]
     assert [trial.values for trial in known.trials] == values  # both objectives
     assert [trial.params["adapter.rank"] for trial in known.trials] == more["adapter.rank"].to_pylist()
+
+
+def test_optuna_is_told_of_a_point_that_failed_and_was_finished_later(file, tmp_path):
+    """And once alone: a trial that is over cannot be told again, so another one has its result."""
+    import optuna
+
+    from fltac.sweep.search import search
+
+    overrides = ["sweep.search={type='optuna', maximise='accuracy_mean'}", "sweep.samples=2", "rounds=1"]
+    study, directory = Study(read(file, [*overrides, "sweep.space.adapter.rank.ints=[1,4]"])), SweepDirectory(tmp_path)
+    (tmp_path / "points").mkdir()
+    begun = search(directory, study)
+    begun.suggest("first")
+    known = begun._ot_study
+    known.tell(0, state=optuna.trial.TrialState.FAIL)
+    params = known.trials[0].params
+    directory.note(0, params, "its node went away")
+    fltac.run(study.experiment(params), out=directory.run(0).path, runtime="local")
+    for _ in range(2):
+        search(directory, study)
+    summary = directory.run(0).summary()
+    sent = summary["bytes_up"] + summary["bytes_down"]
+    assert [trial.values for trial in known.trials] == [None, [summary["accuracy_mean"], sent]]
+    assert known.trials[1].params == params
 
 
 def test_points_that_are_worse_are_ended_early(file, tmp_path):

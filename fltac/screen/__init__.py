@@ -13,17 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from fltac.points import label
 from fltac.records.rounds import RoundRecord
 from fltac.records.summary import Summary
 
 if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
-
     from fltac.estimate import Estimate
-    from fltac.report.cost import Cost
-    from fltac.report.recommend import Choice
     from fltac.world import Plan
 
 console = Console(highlight=False, soft_wrap=True)
@@ -100,7 +94,7 @@ def result(summary: Summary) -> None:
         bars = (summary.majority[task], summary.untuned[task], summary.accuracy[task])
         table.add_row(task, *(f"{value:.3f}" for value in bars))
     table.add_section()
-    means = [_mean([bar[task] for task in summary.accuracy]) for bar in (summary.majority, summary.untuned)]
+    means = [mean([bar[task] for task in summary.accuracy]) for bar in (summary.majority, summary.untuned)]
     table.add_row("mean", *means, f"{summary.accuracy_mean:.3f}")  # of the tasks that are still there
     console.print(table)
     for metric in dict.fromkeys(name for found in summary.metrics.values() for name in found):
@@ -126,89 +120,8 @@ def _change(summary: Summary, task: str, metric: str) -> str:
     return f"{task} {' to '.join(known) or '-'}"
 
 
-def _mean(values: Sequence[float]) -> str:
+def mean(values: Sequence[float]) -> str:
     return f"{sum(values) / len(values):.3f}"
-
-
-def points(table: pa.Table) -> None:
-    """A row a point of a sweep: what it changes, where it stands, what it gave."""
-    rows, columns = table.to_pylist(), table.column_names
-    params = columns[1 : columns.index("status")]
-    lines = [["point", *params, "status", "accuracy", "validation", "ARI", "bytes"]]
-    for row in rows:
-        values = (f"{row[key]:.4g}" if isinstance(row[key], float) else str(row[key]) for key in params)
-        judged = [row[name] for name in columns if name.startswith("accuracy_validation.") and row[name] is not None]
-        found = ["-"] * 4
-        if row.get("accuracy_mean") is not None:
-            validation = _mean(judged) if judged else "-"
-            sent = size(row["bytes_up"] + row["bytes_down"])
-            found = [f"{row['accuracy_mean']:.3f}", validation, number(row["ari"]), sent]
-        lines.append([str(row["point"]), *values, row["status"], *found])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:  # as wide as it is: a terminal's width would cut what is swept
-        say("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))
-    for row in rows:
-        if row["failure"]:
-            errors.print(f"point {row['point']} failed: {row['failure']}", markup=False)
-
-
-def costs(each: Sequence[Cost], tiers: pd.DataFrame, equal: pd.DataFrame | None) -> None:
-    """What runs cost, a column a run; times by tier; what each needed to the same accuracy."""
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("", *(one.run for one in each)):
-        shown.add_column(name, justify="right" if name else "left", no_wrap=True)
-    rows: dict[str, Callable[[Cost], str]] = {
-        "rounds": lambda one: str(one.rounds),
-        "accuracy": lambda one: f"{one.accuracy:.3f}",
-        "up": lambda one: size(one.bytes_up),
-        "down": lambda one: size(one.bytes_down),
-        "base, once a client": lambda one: size(one.bytes_base),
-        "full fine-tuning would send": lambda one: size(one.bytes_full),
-        "on the wire (reckoned)": lambda one: f"{one.seconds_wire:.0f} s",
-        "server clusters and merges": lambda one: f"{one.seconds_server:.1f} s",
-        "server keeps": lambda one: size(one.bytes_kept),
-        "traffic": lambda one: f"$ {one.usd_traffic:.4f}",
-        "server": lambda one: f"$ {one.usd_server:.6f}",
-        "kept, a month": lambda one: f"$ {one.usd_storage:.6f}",
-    }
-    for name, value in rows.items():
-        shown.add_row(name, *(value(one) for one in each))
-    console.print(shown)
-    for row in tiers.to_dict("records"):
-        say(
-            f"{row['run']}, {row['tier']}: {row['clients']} clients, {size(row['bytes_up'])} up and"
-            f" {size(row['bytes_down'])} down a round in {row['seconds']:.1f} s, {row['longest']:.1f} s at most"
-        )
-    if equal is not None:
-        for row in equal.to_dict("records"):
-            say(
-                f"{row['run']}: accuracy {row['target']:.3f} after round {row['round']},"
-                f" {size(row['bytes'])}, {row['seconds']:.0f} s on the wire"
-            )
-
-
-def recommended(choice: Choice, tolerance: float) -> None:
-    """What was chosen, what it is held against, and what it gives on test data, by task."""
-    chosen, best = choice.chosen, choice.best
-    most = "" if choice.most != choice.most else f" (at most {choice.most:.2f} with 95 % confidence)"  # nan
-    say(f"recommended: {label({key: chosen[key] for key in choice.params})}")
-    say(f"best:        {label({key: best[key] for key in choice.params})}")
-    say(
-        f"validation: {100 * chosen['validation']:.2f} against {100 * best['validation']:.2f} of the best,"
-        f" {choice.loss:.2f} points less{most}, tolerance {tolerance:g}; {chosen['seeds']} seeds"
-    )
-    part = chosen["bytes"] / best["bytes"]
-    say(f"bytes: {size(chosen['bytes'])} against {size(best['bytes'])}, {100 * part:.0f} % of them")
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("test accuracy", "recommended", "95 % interval", "best"):
-        shown.add_column(name, justify="left" if name == "test accuracy" else "right")
-    for key in choice.judged:
-        low, high = chosen[f"{key}.low"], chosen[f"{key}.high"]
-        between = "-" if low != low else f"{low:.3f} to {high:.3f}"
-        shown.add_row(key.removeprefix("accuracy."), f"{chosen[key]:.3f}", between, f"{best[key]:.3f}")
-    console.print(shown)
-    for warning in choice.warnings:
-        errors.print(f"warning: {warning}", markup=False)
 
 
 def checked(plan: Plan, origins: Mapping[str, str], guess: Estimate) -> None:
@@ -237,7 +150,8 @@ def checked(plan: Plan, origins: Mapping[str, str], guess: Estimate) -> None:
             turns = ", ".join(f"{shard.task} from round {shard.spans[0][0]}" for shard in held)
             say(f"client {client}, slot {slot} drifts: {turns}")
     one, rounds = experiment.resources.client, experiment.rounds
-    say(f"adapter: {plan.spec.size:,} numbers on {len(plan.spec.layers)} layers; base: {plan.base_size:,} parameters")
+    where = f"on {len(plan.spec.layers)} layers" if plan.spec.layers else "the model's own, all of them"
+    say(f"adapter: {plan.spec.size:,} numbers {where}; base: {plan.base_size:,} parameters")
     first = f", {size(guess.bytes_first)} once" if guess.bytes_first else ""
     most = "; at most, before zstd" if "zstd" in experiment.wire.up + experiment.wire.down else ""
     total = rounds * (guess.bytes_up + guess.bytes_down) + guess.bytes_first
