@@ -66,7 +66,7 @@ def test_a_model_that_was_trained_itself_leaves_as_transformers_own(tmp_path):
     summary = fltac.run(experiment, out=tmp_path / "run", runtime="local")
     export_cluster(tmp_path / "run", 0, tmp_path / "out", head="animal")
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
-    (test,) = [data.test for data in load_tasks(experiment) if data.name == "animal"]
+    (test,) = [data.test for data in load_tasks(experiment, KINDS["text-classification"].read) if data.name == "animal"]
     tokens = AutoTokenizer.from_pretrained(experiment.model.source.path)(
         *test.columns, padding=True, return_tensors="pt"
     )
