@@ -67,6 +67,10 @@ class RunDirectory:
         before = self.provenance()
         self.write_provenance(before | {"restarts": before["restarts"] + 1})
 
+    def write_tasks(self, tasks: Mapping[str, Any]) -> None:
+        """What the tasks' models answer: the names of their classes, in order."""
+        write(self.path / "tasks.json", _json(tasks, indent=2))
+
     def write_bars(self, evaluations: Rows) -> None:
         """What v0 does on every task, as round 0 of the evaluations."""
         self._write_table("evaluations", 0, [{"round": 0, **row} for row in evaluations])
@@ -104,6 +108,11 @@ class RunDirectory:
         file = self.path / "summary.json"
         return dict(json.loads(file.read_text())) if file.is_file() else None
 
+    def classes(self, task: str) -> tuple[str, ...] | None:
+        """The names of a task's classes, in order; None where an older fltac did not write them."""
+        file = self.path / "tasks.json"
+        return tuple(json.loads(file.read_text())[task]["classes"]) if file.is_file() else None
+
     def lines(self) -> list[dict[str, Any]]:
         """One entry a finished round; a line without its end was torn by a crash, or is just being written."""
         file = self.path / "rounds.jsonl"
@@ -127,6 +136,11 @@ class RunDirectory:
             )
         files = (self.path / "adapters" / finished[-1].name).glob("cluster-*.safetensors")
         return int(finished[-1].name.removeprefix("round-")), {int(f.stem.removeprefix("cluster-")): f for f in files}
+
+    def last_slots(self) -> dict[str, np.ndarray]:
+        """What the server knew after the last finished round, a row a slot, by the names in `server.state.dump`."""
+        self.last_adapters()
+        return load_tensors((self._checkpoints()[-1] / "server.safetensors").read_bytes())
 
     def checkpoint(self) -> Checkpoint:
         """The last finished round, after the traces of an unfinished one are cut and a missing line is restored."""
