@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fltac import __version__, screen
+from fltac import __version__, screen, use
 from fltac.errors import InputError, Problem, reason
 from fltac.layers import load, read
 from fltac.points import Study
 from fltac.records.sweeps import SweepDirectory
-from fltac.screen import answers as said
 from fltac.screen import sweeps as told
 
 if TYPE_CHECKING:
@@ -50,13 +49,6 @@ Network = Annotated[
     list[str] | None, typer.Option("--network", "-n", metavar="KEY=VALUE", help="Of [network], for costs: up_mbps=5")
 ]
 Runtime = Annotated[Where, typer.Option(help="On Ray, or all in this process.")]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")]
-Texts = Annotated[list[str] | None, typer.Option("--text", help="A text; of pairs one after the other.")]
-Images = Annotated[list[Path] | None, typer.Option("--image", metavar="FILE", help="An image.")]
-Prompts = Annotated[list[str] | None, typer.Option("--prompt", help="A whole prompt, in place of the task's template.")]
-Values = Annotated[list[str] | None, typer.Option("--set", metavar="COLUMN=VALUE", help="One row, by its columns.")]
-Many = Annotated[Path | None, typer.Option("--file", help="Many rows: .parquet, .csv, .json or .jsonl.")]
-Machine = Annotated[bool, typer.Option("--json", help="A JSON object a line.")]
 Address = Annotated[str | None, typer.Option(help="Ray cluster; RAY_ADDRESS, or a Ray of its own, where not given.")]
 
 
@@ -221,23 +213,7 @@ def export(
     screen.say(export_cluster(folder, cluster, to, head))
 
 
-@app.command()
-def predict(
-    folder: Run,
-    task: Annotated[str, typer.Option(help="Whose adapter and head answer.")],
-    text: Texts = None,
-    image: Images = None,
-    prompt: Prompts = None,
-    values: Values = None,
-    file: Many = None,
-    machine: Machine = False,
-) -> None:
-    """Answer with the adapter of the cluster that holds most of a task, and its head: a class, or a text, a row."""
-    from fltac.answering import predict
-    from fltac.given import Given
-
-    given = Given(text or (), image or (), prompt or (), values or (), file)
-    said.predictions(*predict(folder, task, given), machine)
+app.add_typer(use.app)  # predict, route, judge
 
 
 def version(show: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
@@ -38,7 +39,7 @@ class Given:
             raise InputError(Problem("", what, " and ".join(used) or "none"), "command line")
         (option,) = used
         if option == "--file":
-            return self._read(task, self._table(), str(self.file), option, key)
+            return self._read(task, self._table, str(self.file), option, key)
         if option == "--set":
             return self._read(task, self._by_column(), "what --set names", option, key)
         takes = self._takes(task)
@@ -69,6 +70,15 @@ class Given:
         names = {} if task.prompt is not None else {"inputs": inputs(task, key)}
         return task.model_copy(update=names), Rows(table, where, key)
 
+    def columns(self) -> tuple[str, ...]:
+        """What the columns are called; of texts, images and prompts given one by one there is one."""
+        if self.file is not None:
+            return tuple(self._table.column_names)
+        if self.values:
+            return tuple(self._by_column().column_names)
+        return ("image",) if self.images else ("text",)
+
+    @cached_property
     def _table(self) -> pa.Table:
         assert self.file is not None
         try:
