@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -349,6 +350,21 @@ def test_report_and_export_refuse_what_is_no_run(fltac, tmp_path):
         assert code == 2
         assert str(tmp_path) in err
         assert "is no run directory" in err
+
+
+def test_a_cost_is_a_row_a_run_however_many_and_wide(tiny, fltac, tmp_path):
+    fltac("run", tiny, "--runtime", "local", "--out", tmp_path / "a-run-with-a-long-name", "rounds=1")
+    for copy in range(8):
+        shutil.copytree(tmp_path / "a-run-with-a-long-name", tmp_path / f"a-run-with-a-long-name-{copy}")
+    code, out, err = fltac("cost", *sorted(tmp_path.iterdir()), "-n", "usd_per_gb=1")
+    assert (code, err) == (0, "")
+    rows = [line for line in out.splitlines() if line.strip().startswith("a-run-with-a-long-name")]
+    assert len(rows) == 9 * 3  # all rounds, to the same accuracy, by tier
+    assert len({len(row) for row in rows[:9]}) == 1
+    assert "assumed: $ 1 a GB of traffic" in out
+    code, _, err = fltac("cost", tmp_path / "a-run-with-a-long-name", "-n", "usd=1")
+    assert code == 2
+    assert "network.usd: unknown key" in err
 
 
 @pytest.mark.skipif(find_spec("umap") is not None, reason="umap-learn is installed")
