@@ -15,16 +15,17 @@ from fltac.data.batching import evaluation_batches, training_batches
 from fltac.data.shards import Shard
 from fltac.model.adapters import regauge
 from fltac.model.backbone import Backbone, build
+from fltac.model.generation import write_answers
 from fltac.model.training import Score, Work, evaluate, train
 from fltac.seeds import generator
 from fltac.server.state import Post
-from fltac.wire.codecs import decode, encode, measure
+from fltac.wire.codecs import NOTHING, decode, encode, measure
 from fltac.wire.feedback import encode_change
 from fltac.wire.messages import Broadcast, Head, Update, WireError
 from fltac.world import World
 
-PROBE = 32  # examples of a slot on which what was sent is tried
-SURE = 2.0  # standard errors of what was tried: one example that goes very wrong is no change of the data
+PROBE = 64  # examples of a slot on which what was sent is tried
+SURE = 1.5  # standard errors of what was tried: one example that goes very wrong is no change of the data
 LEARNED = 0.1  # of the way from a guess to no loss at all: less is nothing to lose
 # what a client keeps to itself: `head-SLOT` where heads are local, `gain-SLOT`, `rest-SLOT` where changes are sent
 ClientState = Mapping[str, np.ndarray]
@@ -68,6 +69,7 @@ class Job(NamedTuple):
     task: str
     split: str
     own_head: np.ndarray | None = None
+    writes: bool = False  # and answer the task's `asked` in the model's own words
 
 
 class Client:
@@ -141,6 +143,8 @@ class Client:
         own |= left_out
         counted = offered if first or not self.world.chooses else ()  # a menu is one download for all the slots
         up, down = measure(encoded), [measure(payload) for payload in counted]
+        if not self.world.sends:
+            up, down = NOTHING, []
         row = {
             "client": self.number,
             "slot": slot,
@@ -189,7 +193,7 @@ class Client:
         return int(np.argmin([evaluate(self.backbone, start, heads[0], work).loss for start, heads in starts]))
 
     def _gain(self, slot: int, start: np.ndarray, head: np.ndarray) -> tuple[float, float]:
-        """1 - loss / ln(classes) on a sample of the slot's data, and its standard error: 0 is as good as guessing, 1 is
+        """1 - loss / ln(choices) on a sample of the slot's data, and its standard error: 0 is as good as guessing, 1 is
         to know all.
 
         Where much of it is lost from one round to the next, the data are not what they were.
@@ -197,9 +201,11 @@ class Client:
         shard = self.shards[slot]
         task, draw = self.world.tasks[shard.task], generator(self.world.experiment.seed, "probe", self.number, slot)
         rows = draw.permutation(shard.indices)[:PROBE]  # the same in every round
-        score = evaluate(self.backbone, start, head, Work(task.train, [rows]))
-        n, guess = score.num_examples, math.log(max(task.classes, 2))
-        mean = score.loss / n
+        size = self.world.experiment.training.eval_batch_size
+        batches = [rows[at : at + size] for at in range(0, len(rows), size)]
+        score = evaluate(self.backbone, start, head, Work(task.train, batches))
+        n, guess = score.num_answers, math.log(max(task.choices, 2))
+        mean = score.mean_loss
         error = math.sqrt(max(score.loss_squares / n - mean**2, 0) / (n - 1)) if n > 1 else math.inf
         return 1 - mean / guess, error / guess
 
@@ -208,7 +214,8 @@ class Client:
         examples = self.world.tasks[shard.task].train
         draw = generator(experiment.seed, "batches", self.number, slot, round)
         lengths = examples.lengths[shard.indices]
-        batches = training_batches(lengths, experiment.training.steps, experiment.training.batch_size, draw)
+        steps = experiment.training.steps * shard.turns
+        batches = training_batches(lengths, steps, experiment.training.batch_size, draw)
         return Work(examples, [shard.indices[batch] for batch in batches])
 
 
@@ -219,7 +226,8 @@ class Host:
         self.world = world
         use_gpu = world.experiment.resources.client.num_gpus > 0  # an actor without a share still sees every GPU
         experiment = world.experiment
-        self.backbone = build(world.base, experiment.adapter, use_gpu, experiment.exchange.factors)
+        twice = experiment.training.gradient_checkpointing
+        self.backbone = build(world.base, experiment.adapter, use_gpu, experiment.exchange, twice)
 
     def train(
         self, round: int, orders: Sequence[Order], payloads: Mapping[int, bytes]
@@ -236,11 +244,16 @@ class Host:
 
     def evaluate(self, jobs: Sequence[Job], payloads: Mapping[int, bytes]) -> list[Score]:
         """A score a job, in order."""
-        scores = []
+        scores, training = [], self.world.experiment.training
         for job in jobs:
             sent = decode(payloads[job.payload], self.world.spec)
             head = sent.heads[job.head].matrix if job.own_head is None else job.own_head
-            examples = self.world.tasks[job.task].split(job.split)
-            batches = evaluation_batches(examples.lengths, self.world.experiment.training.eval_batch_size)
-            scores.append(evaluate(self.backbone, self.world.whole(sent.adapter), head, Work(examples, batches)))
+            adapter, examples = self.world.whole(sent.adapter), self.world.tasks[job.task].split(job.split)
+            batches = evaluation_batches(examples.lengths, training.eval_batch_size)
+            score = evaluate(self.backbone, adapter, head, Work(examples, batches))
+            if job.writes:
+                rows, limits = self.world.tasks[job.task].asked.rows, (training.eval_batch_size, training.max_length)
+                written = write_answers(self.backbone, adapter, examples, rows, *limits)
+                score = score._replace(written=tuple(written))
+            scores.append(score)
         return scores

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from safetensors.numpy import load_file
 
 from fltac.config import Experiment
@@ -13,11 +14,12 @@ from fltac.records.store import RunDirectory, require_new
 
 
 def export_cluster(folder: str | Path, cluster: int, to: str | Path, head: str | None = None) -> str:
-    """Writes the cluster's adapter of the last round, with its head, as a PEFT directory; returns how to load it.
+    """Writes the cluster's adapter of the last round, with its head, as a PEFT directory, or the model where it was
+    trained itself; returns how to load it.
 
     Raises InputError for an unknown cluster or head, or a folder in use.
     """
-    from fltac.model.peft import write_peft
+    from fltac.model.peft import write_model, write_peft
 
     run = RunDirectory.open(folder)
     experiment = load(run.experiment_file)
@@ -39,17 +41,23 @@ def export_cluster(folder: str | Path, cluster: int, to: str | Path, head: str |
         raise InputError(Problem("--head", f"choose one of the cluster's heads: {', '.join(sorted(heads))}", head))
     matrix = heads[head or next(iter(heads))]
     factors = {name: value for name, value in tensors.items() if not name.startswith("head.")}
+    if experiment.exchange.trains == "model":
+        write_model(experiment.model, experiment.seed, factors, matrix, Path(to))
+        return f"model in {to}; load it with transformers' AutoModelForSequenceClassification.from_pretrained"
     source = write_peft(experiment.model, experiment.adapter, experiment.seed, factors, matrix, Path(to))
-    return _recipe(experiment, source, len(matrix), to)
+    return _recipe(experiment, source, matrix, to)
 
 
-def _recipe(experiment: Experiment, source: str, classes: int, to: str | Path) -> str:
-    layers = experiment.model.num_hidden_layers
-    cut = "" if layers is None else f", num_hidden_layers={layers}"
+def _recipe(experiment: Experiment, source: str, head: np.ndarray, to: str | Path) -> str:
+    from fltac.model.kinds import KINDS
+    from fltac.model.peft import peft_changes
+
+    auto = KINDS[experiment.model.kind].auto_model().__name__
+    changes = "".join(f", {name}={value}" for name, value in peft_changes(experiment.model, head).items())
     return (
         f"adapter in {to}; load it with\n"
         "  from peft import PeftModel\n"
-        "  from transformers import AutoModelForSequenceClassification\n"
-        f'  base = AutoModelForSequenceClassification.from_pretrained("{source}", num_labels={classes}{cut})\n'
+        f"  from transformers import {auto}\n"
+        f'  base = {auto}.from_pretrained("{source}"{changes})\n'
         f'  model = PeftModel.from_pretrained(base, "{to}")'
     )

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 from fltac.client import orders
-from fltac.judging import answers, bars, questions
+from fltac.judging import answers, bars, questions, written
 from fltac.protocol import Runtime
 from fltac.records.rounds import RoundRecord, round_record
 from fltac.records.store import RunDirectory
@@ -28,13 +28,14 @@ def federate(world: World, runtime: Runtime, run: RunDirectory) -> Iterator[Roun
         post, step = runtime.aggregate(updates)
         clock.append(time.perf_counter())
         asked = questions(world, round, post, states)
-        scored = answers(asked, runtime.evaluate([q.job for q in asked], post))
+        scores = runtime.evaluate([q.job for q in asked], post)
+        judged = {"evaluations": answers(world, asked, scores), "generations": written(world, asked, scores)}
         clock.append(time.perf_counter())
         if not run.has_bars():
             asked = questions(world, 0, untuned, {})
-            run.write_bars(bars(world, answers(asked, runtime.evaluate([q.job for q in asked], untuned))))
-        rules, base = world.experiment.alerts, len(set(drawn) - there) * world.base.bytes
+            run.write_bars(bars(world, answers(world, asked, runtime.evaluate([q.job for q in asked], untuned))))
+        rules, base = world.experiment.alerts, world.sends * len(set(drawn) - there) * world.base.bytes
         there.update(drawn)
-        record = round_record(round, ledger.rows, step._asdict(), scored, world.truths(step.heard), clock, rules, base)
+        record = round_record(round, ledger.rows, step._asdict(), judged, world.truths(step.heard), clock, rules, base)
         run.finish_round(record, runtime.snapshot(), states)
         yield record

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from fltac.client import ClientState, Job
 from fltac.model.training import Score
+from fltac.records.metrics import CLASS_METRICS, TEXT_METRICS
 from fltac.server.state import Post
 from fltac.timeline import holding
 from fltac.world import SPLITS, World
@@ -32,27 +33,53 @@ def questions(world: World, round: int, post: Post, states: Mapping[int, ClientS
         for split in SPLITS:
             if len(world.tasks[shard.task].split(split)) == 0:
                 continue
-            job = Job(address.payload, address.head, shard.task, split, own)
+            writes = split == "test" and round == world.experiment.rounds and world.experiment.training.generate > 0
+            job = Job(address.payload, address.head, shard.task, split, own, writes)
             question = asked.get((shard.task, split, same), Question(job, address.cluster, 0))
             asked[shard.task, split, same] = question._replace(weight=question.weight + len(shard.indices))
     return list(asked.values())
 
 
-def answers(asked: Sequence[Question], scores: Sequence[Score]) -> list[dict[str, Any]]:
+def answers(world: World, asked: Sequence[Question], scores: Sequence[Score]) -> list[dict[str, Any]]:
     """Evaluation rows: for each task and split the holders' weighted mean (cluster null), then each cluster's own."""
-    groups: dict[tuple[str, str], list[tuple[Question, Score]]] = {}
+    groups: dict[tuple[str, str], list[tuple[Question, dict[str, float]]]] = {}
     for question, score in zip(asked, scores, strict=True):
-        groups.setdefault((question.job.task, question.job.split), []).append((question, score))
+        found = question, _measured(world, question.job.task, score)
+        groups.setdefault((question.job.task, question.job.split), []).append(found)
     rows = []
     for (task, split), members in groups.items():
+        count = len(world.tasks[task].split(split))
         for cluster in (None, *sorted({question.cluster for question, _ in members})):
-            chosen = [(q.weight, s) for q, s in members if cluster in (None, q.cluster)]
+            chosen = [(q.weight, found) for q, found in members if cluster in (None, q.cluster)]
             total = sum(weight for weight, _ in chosen)
-            accuracy = sum(w * s.correct / s.num_examples for w, s in chosen) / total
-            loss = sum(w * s.loss / s.num_examples for w, s in chosen) / total
-            place = {"task": task, "cluster": cluster, "split": split, "num_examples": chosen[0][1].num_examples}
-            rows += [{**place, "metric": "accuracy", "value": accuracy}, {**place, "metric": "loss", "value": loss}]
+            place = {"task": task, "cluster": cluster, "split": split, "num_examples": count}
+            for metric in members[0][1]:
+                value = sum(weight * found[metric] for weight, found in chosen) / total
+                rows.append({**place, "metric": metric, "value": value})
     return rows
+
+
+def written(world: World, asked: Sequence[Question], scores: Sequence[Score]) -> list[dict[str, Any]]:
+    """A row an answer in a model's own words: where it comes from, the prompt, the reference and the answer."""
+    rows = []
+    for question, score in zip(asked, scores, strict=True):
+        task, place = world.tasks[question.job.task], {"task": question.job.task, "cluster": question.cluster}
+        texts = zip(task.asked.rows.tolist(), task.asked.prompts, task.asked.references, strict=True)
+        for (example, prompt, reference), answer in zip(texts, world.texts(score.written), strict=False):
+            rows.append({**place, "example": example, "prompt": prompt, "reference": reference, "answer": answer})
+    return rows
+
+
+def _measured(world: World, name: str, score: Score) -> dict[str, float]:
+    """Metric -> value of one score: accuracy, loss, what the task asks for, and what written answers are worth."""
+    task, config = world.tasks[name], next(task for task in world.experiment.tasks if task.name == name)
+    found = {"accuracy": score.accuracy, "loss": score.mean_loss}
+    if config.metric in CLASS_METRICS:
+        found[config.metric] = CLASS_METRICS[config.metric](score.confusion)
+    if score.written:
+        texts = world.texts(score.written)
+        found |= {metric: measure(texts, task.asked.references) for metric, measure in TEXT_METRICS.items()}
+    return found
 
 
 def bars(world: World, untuned: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -6,17 +6,21 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from fltac.config import Experiment, parse_codec
 from fltac.data.partition import partition
-from fltac.data.shards import Key, Shard, Shards
-from fltac.data.tasks import Split, TaskData, load_tasks
+from fltac.data.shards import Key, Shard, Shards, pooled
+from fltac.data.tasks import TaskData, load_tasks, majority
 from fltac.errors import InputError, Problem
-from fltac.model.adapters import adapter_spec, start_adapter, start_head
-from fltac.model.backbone import Base, load_base, locate, skeleton
-from fltac.model.kinds import KINDS, Encoded
+from fltac.model.adapters import start_adapter, start_head
+from fltac.model.backbone import Base, load_base, locate, skeleton, spec_of
+from fltac.model.kinds import KINDS, Examples
+from fltac.model.kinds.tokens import tokenizer
+from fltac.model.memory import recomputable, require_bitsandbytes
+from fltac.records.metrics import require_rouge
 from fltac.seeds import generator
 from fltac.server.state import Setup, Slot, shape_name
 from fltac.timeline import Spans, during, holding, joined
@@ -36,7 +40,7 @@ class Plan:
     spec: AdapterSpec
     width: int  # numbers that go into a head
     base_size: int  # parameters of the frozen base
-    layers: int  # of the base
+    config: Any  # transformers.PretrainedConfig
 
     @property
     def classes(self) -> dict[str, int]:
@@ -47,14 +51,25 @@ class Plan:
 class EncodedTask:
     """A task as numbers: what workers need of it."""
 
-    classes: int
-    majority: float  # accuracy on test of always answering the most frequent class
-    train: Encoded
-    validation: Encoded
-    test: Encoded
+    classes: int  # of its head: none where no head is trained
+    choices: int  # among which an answer is one
+    majority: float  # accuracy on test of always giving the most frequent answer of train
+    train: Examples
+    validation: Examples
+    test: Examples
+    asked: Asked
 
-    def split(self, name: str) -> Encoded:
+    def split(self, name: str) -> Examples:
         return self.validation if name == "validation" else self.test
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The test examples of a task that are answered in the model's own words after the last round, as texts too."""
+
+    rows: np.ndarray  # (k,) int64, in order
+    prompts: Sequence[str]
+    references: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -78,6 +93,11 @@ class World:
     def shared(self) -> bool:
         """One adapter a client serves all its tasks: it sends one update, as slot 0."""
         return self.experiment.exchange.adapters == "shared"
+
+    @property
+    def sends(self) -> bool:
+        """Whether anything goes over a wire: not where all data are in one place."""
+        return self.experiment.exchange.data == "own"
 
     @property
     def chooses(self) -> bool:
@@ -116,6 +136,11 @@ class World:
         """v0's head for a task: equal for tasks of equal classes, and for all clients."""
         return start_head(self.tasks[task].classes, self.base.width, self.experiment.seed)
 
+    def texts(self, written: Sequence[Sequence[int]]) -> list[str]:
+        """What a model wrote, as text."""
+        coder = tokenizer(*locate(self.experiment.model)) if written else None
+        return [] if coder is None else [text.strip() for text in coder.batch_decode(written, skip_special_tokens=True)]
+
     def own_head(self, state: Mapping[str, np.ndarray], slot: int, task: str) -> np.ndarray:
         """The head that a client keeps to itself: v0's, until it trained one of the task's classes."""
         start = self.start_head(task)
@@ -131,27 +156,42 @@ def agreed_start(experiment: Experiment, spec: AdapterSpec, *who: int) -> np.nda
 
 def plan(experiment: Experiment) -> Plan:
     """Reads the tasks, draws the partition, finds the adapter's layers. Raises InputError with all that is wrong."""
-    problems = []
+    kind, problems = KINDS[experiment.model.kind], _missing(experiment)
     try:
-        tasks = load_tasks(experiment)
+        tasks = load_tasks(experiment, kind.read)
         shards = partition(tasks, experiment.clients, experiment.seed, experiment.changes)
+        if experiment.exchange.data == "pooled":
+            shards = pooled(shards, experiment.clients.fraction)
         problems += _idle(tasks, shards, experiment.rounds)
     except InputError as error:
         problems += error.problems
     try:
         module, _, width, config = skeleton(experiment.model)
-        longest = getattr(config, "max_position_embeddings", None)
-        if longest is not None and experiment.training.max_length > longest:
-            what = f"is more than the model reads; at most {longest}"
-            problems.append(Problem("training.max_length", what, experiment.training.max_length))
-        spec = adapter_spec(module, experiment.adapter)
+        problems += kind.misfits(module, config, experiment.training)
+        if experiment.training.gradient_checkpointing:
+            recomputable(module)
+        spec = spec_of(module, experiment.adapter, experiment.exchange)
     except InputError as error:
         problems += error.problems
     if problems:
         raise InputError(problems)
-    return Plan(
-        experiment, tasks, shards, spec, width, sum(p.numel() for p in module.parameters()), config.num_hidden_layers
-    )
+    return Plan(experiment, tasks, shards, spec, width, sum(p.numel() for p in module.parameters()), config)
+
+
+def _missing(experiment: Experiment) -> list[Problem]:
+    """What an option needs and this kind of model, or this machine, does not have."""
+    problems, training = [], experiment.training
+    if training.generate and not KINDS[experiment.model.kind].writes:
+        what = f"is for models that write; {experiment.model.kind} answers with a class"
+        problems.append(Problem("training.generate", what, training.generate))
+    try:
+        if training.generate:
+            require_rouge(training.generate)
+        if experiment.model.quantise:
+            require_bitsandbytes(experiment.model.quantise)
+    except InputError as error:
+        problems += error.problems
+    return problems
 
 
 def _slots(each: Iterable[tuple[str, str, Spans]]) -> list[Slot]:
@@ -179,18 +219,21 @@ def build(plan: Plan) -> World:
     """Loads the base once and tokenises every task once."""
     experiment = plan.experiment
     base = load_base(experiment.model, experiment.seed)
-    kind, source, longest = KINDS[experiment.model.kind], locate(experiment.model), experiment.training.max_length
-
-    def encode(split: Split) -> Encoded:
-        return kind.encode(split.columns, split.labels, source, longest)
-
-    tasks = {
-        task.name: EncodedTask(
-            len(task.classes), task.majority, encode(task.train), encode(task.validation), encode(task.test)
-        )
-        for task in plan.tasks
-    }
+    tasks = {task.name: _encoded(plan, task, f"tasks.{index}.source") for index, task in enumerate(plan.tasks)}
     return World(experiment, base, tasks, plan.shards, plan.spec)
+
+
+def _encoded(plan: Plan, task: TaskData, key: str) -> EncodedTask:
+    experiment, kind, classes = plan.experiment, KINDS[plan.experiment.model.kind], len(task.classes)
+    source, training = locate(experiment.model), experiment.training
+    train, validation, test = (
+        kind.encode(split, source, training, key) for split in (task.train, task.validation, task.test)
+    )
+    draw = generator(experiment.seed, "generate", task.name)
+    rows = np.sort(draw.permutation(len(test))[: training.generate])
+    texts = task.test.take(rows).columns if len(rows) else ((), ())
+    bar = majority(train.answers, test.answers)
+    return EncodedTask(classes, kind.choices(plan.config, classes), bar, train, validation, test, Asked(rows, *texts))
 
 
 def server_setup(plan: Plan) -> Setup:

@@ -8,6 +8,7 @@ import fltac
 from fltac.data.tasks import load_tasks
 from fltac.errors import InputError
 from fltac.export import export_cluster
+from fltac.model.kinds import KINDS
 from fltac.records.store import RunDirectory
 from tests.tiny import write_tiny
 
@@ -37,7 +38,7 @@ def test_peft_loads_it_and_gets_the_accuracy_of_the_run(finished, tmp_path, task
     source = experiment.model.source.path
     base = AutoModelForSequenceClassification.from_pretrained(source, num_labels=classes)
     model = PeftModel.from_pretrained(base, tmp_path / "peft").eval()
-    (test,) = [data.test for data in load_tasks(experiment) if data.name == task]
+    (test,) = [data.test for data in load_tasks(experiment, KINDS["text-classification"].read) if data.name == task]
     tokens = AutoTokenizer.from_pretrained(source)(*test.columns, padding=True, return_tensors="pt")
     with torch.no_grad():
         answers = model(**tokens).logits.argmax(-1).numpy()
@@ -55,3 +56,21 @@ def test_unknown_cluster_unknown_head_and_a_folder_in_use_are_refused(finished, 
     (tmp_path / "used" / "file").write_text("mine")
     with pytest.raises(InputError, match="--to: is there already"):
         export_cluster(folder, 0, tmp_path / "used")
+
+
+def test_a_model_that_was_trained_itself_leaves_as_transformers_own(tmp_path):
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    changes = ["training.steps=20", "training.learning_rate=1e-3", "method=full", "rounds=2"]
+    experiment = fltac.load(write_tiny(tmp_path), changes)
+    summary = fltac.run(experiment, out=tmp_path / "run", runtime="local")
+    export_cluster(tmp_path / "run", 0, tmp_path / "out", head="animal")
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
+    (test,) = [data.test for data in load_tasks(experiment, KINDS["text-classification"].read) if data.name == "animal"]
+    tokens = AutoTokenizer.from_pretrained(experiment.model.source.path)(
+        *test.columns, padding=True, return_tensors="pt"
+    )
+    with torch.no_grad():
+        answers = model(**tokens).logits.argmax(-1).numpy()
+    assert float(np.mean(answers == test.labels)) == pytest.approx(summary.accuracy["animal"])
+    assert summary.accuracy["animal"] > 0.6

@@ -132,31 +132,60 @@ def cross_checks(experiment: Experiment) -> list[tuple[str, str, object]]:
     if experiment.clustering.type == "ifca" and experiment.adapter.init == "per-client":
         what = 'clients that choose (clustering.type = "ifca") start from what they are sent; set "shared"'
         wrong.append(("adapter.init", what, "per-client"))
-    if experiment.exchange.factors == "b":
-        breaking = (
-            ("adapter.init", experiment.adapter.init, "shared", "each client's B belongs to an A of its own"),
-            ("adapter.gauge", experiment.adapter.gauge, "kept", "the turned A does not travel with its B"),
-            ("merging.type", experiment.merging.type, "mean", "it makes a new A"),
-        )
-        for key, value, needed, why in breaking:
-            if value != needed:
-                what = f'does not go with exchange.factors = "b", where A stays v0\'s: {why}; set "{needed}"'
-                wrong.append((key, what, value))
+    wrong += _bound(experiment)
     if parse_codec(experiment.wire.up).top is not None and experiment.adapter.gauge == "random":
         what = (
             'sends what changed, and a change of turned factors means nothing; set adapter.gauge = "kept", or no +top'
         )
         wrong.append(("wire.up", what, experiment.wire.up))
+    if experiment.model.quantise and experiment.resources.client.num_gpus == 0:
+        what = "needs a GPU; give each client actor a share in resources.client.num_gpus, or leave it out"
+        wrong.append(("model.quantise", what, experiment.model.quantise))
     actors = experiment.resources.actors
-    if actors != "auto" and actors > experiment.clients.count:
-        what = (
-            f"is more than there are clients ({experiment.clients.count}), so some would have nothing to do; lower it"
-        )
+    pooled = experiment.exchange.data == "pooled"
+    most = experiment.training.batch_size if pooled else experiment.clients.count
+    if actors != "auto" and actors > most:
+        of = "examples in a batch" if pooled else "clients"
+        what = f"is more than there are {of} ({most}), so some would have nothing to do; lower it"
         wrong.append(("resources.actors", what, actors))
     reads_files = any(isinstance(task.source, FilesTask) for task in experiment.tasks)
     if reads_files and not Path(experiment.data.root).is_dir():
         wrong.append(("data.root", "is no folder; name the one that holds the task files", experiment.data.root))
     return wrong
+
+
+def _bound(experiment: Experiment) -> Iterator[tuple[str, str, object]]:
+    """What is trained and sent leaves some of the other choices no choice."""
+    exchange, adapter, merging = experiment.exchange, experiment.adapter, experiment.merging.type
+    rules: list[tuple[str, object, tuple[object, ...], str]] = []  # key, value, what it may be, why
+    if exchange.factors == "b":
+        given = 'exchange.factors = "b", where A stays v0\'s'
+        rules += [
+            ("adapter.init", adapter.init, ("shared",), "each client's B belongs to an A of its own"),
+            ("adapter.gauge", adapter.gauge, ("kept",), "the turned A does not travel with its B"),
+            ("merging.type", merging, ("mean",), "it makes a new A"),
+        ]
+    if exchange.trains == "model":
+        given = 'exchange.trains = "model"'
+        rules += [
+            ("exchange.factors", exchange.factors, ("both",), "there are no factors"),
+            ("adapter.gauge", adapter.gauge, ("kept",), "there are no factors to turn"),
+            ("adapter.init", adapter.init, ("shared",), "all clients start from the base"),
+            ("similarity.type", experiment.similarity.type, ("flat",), "it compares factors"),
+            ("clustering.type", experiment.clustering.type, ("single", "each", "oracle"), "it compares factors"),
+            ("merging.type", merging, ("mean",), "it merges factors"),
+            ("model.dtype", experiment.model.dtype, ("float32",), "small steps of its weights would be lost"),
+            ("model.quantise", experiment.model.quantise, (None,), "integers have no gradient"),
+        ]
+    if exchange.data == "pooled":
+        given = 'exchange.data = "pooled"'
+        rules += [
+            ("clustering.type", experiment.clustering.type, ("each", "single", "oracle"), "there is but one client"),
+            ("changes", experiment.changes, ((),), "one client holds all, always"),
+        ]
+    for key, value, allowed, why in rules:
+        if value not in allowed:
+            yield key, f"does not go with {given}: {why}; set {' or '.join(map(json.dumps, allowed))}", value
 
 
 def _changes(experiment: Experiment, names: list[str]) -> Iterator[tuple[str, str, object]]:

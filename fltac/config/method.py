@@ -12,6 +12,8 @@ from fltac.config.base import Bound, Config, Positive
 class Exchange(Config):
     """What a client trains and sends."""
 
+    data: Literal["own", "pooled"] = "own"  # pooled: one client has all, and nothing is sent: no federation
+    trains: Literal["adapter", "model"] = "adapter"  # model: every weight of the base, sent as its change
     adapters: Literal["per-task", "shared"] = "per-task"
     factors: Literal["both", "b"] = "both"  # b: A stays v0's and is sent once, so the mean of B is exact
     heads: Literal["merge", "local"] = "merge"

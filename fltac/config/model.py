@@ -29,10 +29,11 @@ class PackageModel(Config):
 
 
 class Model(Config):
-    kind: Literal["text-classification"] = "text-classification"
+    kind: Literal["text-classification", "image-classification", "causal-lm"] = "text-classification"
     source: Annotated[HubModel | PathModel | PackageModel, Field(discriminator="type")]
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the frozen base; adapters stay float32
     num_hidden_layers: Positive | None = None  # load only the first layers
+    quantise: Literal["8bit", "4bit"] | None = None  # linear layers of the frozen base, on a GPU
 
 
 class Adapter(Config):

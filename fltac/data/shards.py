@@ -23,9 +23,31 @@ class Shard:
     task: str
     indices: np.ndarray  # (n,) int64
     spans: Spans = ALWAYS  # the rounds in which it holds them
+    turns: int = 1  # how many clients' steps are taken on them
 
 
 Shards = Mapping[Key, Sequence[Shard]]  # what each slot holds, one after the other
+
+
+def pooled(shards: Shards, fraction: float) -> Shards:
+    """One client that holds, slot after slot, all that the others held of each task.
+
+    Its turns are the clients that trained the task in a round, on average: as many steps are taken in all.
+    """
+    tasks: dict[str, list[Shard]] = {}
+    for key in sorted(shards):
+        for shard in shards[key]:
+            tasks.setdefault(shard.task, []).append(shard)
+    return {
+        (0, slot): [
+            Shard(
+                task,
+                np.sort(np.concatenate([one.indices for one in held])),
+                turns=max(1, math.floor(fraction * len(held) + 0.5)),
+            )
+        ]
+        for slot, (task, held) in enumerate(sorted(tasks.items()))
+    }
 
 
 def timed(

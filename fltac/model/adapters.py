@@ -7,7 +7,8 @@ output equal to PEFT's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import nn
 from fltac.config import Adapter
 from fltac.errors import InputError, Problem
 from fltac.seeds import generator
-from fltac.wire.messages import AdapterSpec, Layer
+from fltac.wire.messages import AdapterSpec, Layer, Tensor
 
 # the attention's query and value under the names that architectures give them
 TARGETS = (("query", "value"), ("q_proj", "v_proj"), ("q_lin", "v_lin"), ("query_proj", "value_proj"), ("q", "v"))
@@ -65,31 +66,70 @@ def adapter_spec(module: nn.Module, config: Adapter) -> AdapterSpec:
     return AdapterSpec(tuple(layers), config.rank, config.scaling)
 
 
-def attach(module: nn.Module, spec: AdapterSpec, dropout: float, factors: str = "both") -> list[LoraLinear]:
-    """Puts a LoRA layer around each layer of the spec, in its order; with factors = "b" its A is not trained."""
-    loras = []
-    for layer in spec.layers:
-        parent, _, name = layer.name.rpartition(".")
-        lora = LoraLinear(module.get_submodule(layer.name), spec.rank, spec.scale, dropout)  # type: ignore[arg-type]
-        lora.a.requires_grad_(factors == "both")
-        setattr(module.get_submodule(parent), name, lora)
-        loras.append(lora)
-    return loras
+def model_spec(module: nn.Module) -> AdapterSpec:
+    """All weights of a model without its head, for those who train it as a whole."""
+    return AdapterSpec((), 0, 1.0, tuple(Tensor(name, tuple(part.shape)) for name, part in module.named_parameters()))
 
 
-def write_adapter(loras: Sequence[LoraLinear], spec: AdapterSpec, flat: np.ndarray) -> None:
-    """A flat adapter (p,) into the model. Raises ValueError unless it fits exactly: nothing is loaded in part."""
-    factors = spec.factors(flat)
-    with torch.no_grad():
-        for lora, (a, b) in zip(loras, factors, strict=True):
-            lora.a.copy_(torch.tensor(a))
-            lora.b.copy_(torch.tensor(b))
+class Trainable(Protocol):
+    """What is trained of a model, as one flat vector in the order of `AdapterSpec`."""
+
+    spec: AdapterSpec
+    parameters: list[nn.Parameter]
+
+    def write(self, flat: np.ndarray) -> None:
+        """A flat adapter (p,) into the model. Raises ValueError unless it fits exactly: nothing is loaded in part."""
+
+    def read(self) -> np.ndarray:
+        """The model's adapter, (p,) float32."""
 
 
-def read_adapter(loras: Sequence[LoraLinear]) -> np.ndarray:
-    """The model's adapter as a flat vector (p,) float32, in the order of `AdapterSpec`."""
-    parts = [part.detach().cpu().reshape(-1) for lora in loras for part in (lora.a, lora.b)]
-    return np.asarray(torch.cat(parts).numpy(), dtype=np.float32)
+class Loras:
+    """A LoRA layer around each layer of the spec, in its order; with factors = "b" its A is not trained."""
+
+    def __init__(self, module: nn.Module, spec: AdapterSpec, dropout: float, factors: str = "both") -> None:
+        self.spec, self.loras = spec, []
+        for layer in spec.layers:
+            parent, _, name = layer.name.rpartition(".")
+            lora = LoraLinear(module.get_submodule(layer.name), spec.rank, spec.scale, dropout)  # type: ignore[arg-type]
+            lora.a.requires_grad_(factors == "both")
+            setattr(module.get_submodule(parent), name, lora)
+            self.loras.append(lora)
+        self.parameters = [part for lora in self.loras for part in (lora.a, lora.b) if part.requires_grad]
+
+    def write(self, flat: np.ndarray) -> None:
+        factors = self.spec.factors(flat)
+        with torch.no_grad():
+            for lora, (a, b) in zip(self.loras, factors, strict=True):
+                lora.a.copy_(torch.tensor(a))
+                lora.b.copy_(torch.tensor(b))
+
+    def read(self) -> np.ndarray:
+        return _flat(part for lora in self.loras for part in (lora.a, lora.b))
+
+
+class Weights:
+    """The model itself: its tensors are the base's and a change, in memory of their own, since the base is shared."""
+
+    def __init__(self, module: nn.Module, spec: AdapterSpec) -> None:
+        self.spec, self.parameters = spec, [module.get_parameter(tensor.name) for tensor in spec.tensors]
+        self.base = [part.data for part in self.parameters]
+        for part in self.parameters:
+            part.data = part.data.clone()
+            part.requires_grad_()
+
+    def write(self, flat: np.ndarray) -> None:
+        views = self.spec.named(flat).values()
+        with torch.no_grad():
+            for part, base, change in zip(self.parameters, self.base, views, strict=True):
+                part.copy_(base + torch.tensor(change, device=base.device))
+
+    def read(self) -> np.ndarray:
+        return _flat(part.detach() - base for part, base in zip(self.parameters, self.base, strict=True))
+
+
+def _flat(parts: Iterable[torch.Tensor]) -> np.ndarray:
+    return np.asarray(torch.cat([part.detach().cpu().reshape(-1) for part in parts]).numpy(), dtype=np.float32)
 
 
 def start_adapter(spec: AdapterSpec, seed: int, *who: int) -> np.ndarray:

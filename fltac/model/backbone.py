@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from fltac.config import Adapter, HubModel, Model, PackageModel
+from fltac.config import Adapter, Exchange, HubModel, Model, PackageModel
 from fltac.errors import InputError, Problem
-from fltac.model.adapters import LoraLinear, adapter_spec, attach
+from fltac.model.adapters import Loras, Trainable, Weights, adapter_spec, model_spec
 from fltac.model.kinds import KINDS, Kind
+from fltac.model.memory import quantise, recompute
 from fltac.seeds import generator
 from fltac.wire.messages import AdapterSpec
 
@@ -29,18 +30,19 @@ PROBE = 7  # classes of the throw-away head by which the real one's place is fou
 
 @dataclass(frozen=True)
 class Base:
-    """A frozen model without its head, as plain arrays: what travels to the workers, zero-copy.
+    """A frozen model without the head that is trained, as plain arrays: what travels to the workers, zero-copy.
 
-    bfloat16 weights lie in uint16 arrays, since numpy has no such type.
+    bfloat16 weights lie in uint16 arrays, since numpy has no such type. Of tied weights there is one.
     """
 
     kind: str
     config: Any  # transformers.PretrainedConfig
-    head: str  # name of the last linear layer, which is taken off
-    width: int  # numbers that go into the head
+    head: str  # name of the last linear layer, which is taken off; empty where it stays
+    width: int  # numbers that go into the head; 0 where none is trained
     fresh: tuple[str, ...]  # weights that were in no checkpoint: drawn by the seed, frozen like the rest
     weights: Mapping[str, np.ndarray]
     dtype: str
+    quantise: str | None = None  # how its linear layers are kept on a GPU
 
     @property
     def size(self) -> int:
@@ -63,18 +65,12 @@ class Base:
 
 @dataclass(frozen=True)
 class Backbone:
-    """A built model: the frozen base with a LoRA layer on each target, which ends where a head begins."""
+    """A built model that ends where a trained head begins: the frozen base, and what is trained of it or on it."""
 
     kind: Kind
     module: nn.Module
-    loras: list[LoraLinear]
-    spec: AdapterSpec
+    adapter: Trainable
     device: torch.device
-
-    @property
-    def parameters(self) -> list[nn.Parameter]:
-        """What is trained: A and B of each layer, or B alone."""
-        return [part for lora in self.loras for part in (lora.a, lora.b) if part.requires_grad]
 
 
 def warm_up(kind: str) -> None:
@@ -102,23 +98,21 @@ def locate(model: Model) -> tuple[str, str | None]:
         folder = Path(source.path)
     if not (folder / "config.json").is_file():
         raise InputError(Problem("model.source.path", "is no model folder (it has no config.json)", str(folder)))
-    if not any((folder / name).is_file() for name in TOKENIZERS):
+    if KINDS[model.kind].has_tokenizer and not any((folder / name).is_file() for name in TOKENIZERS):
         what = f"has no tokenizer (none of {', '.join(TOKENIZERS)}); save the model's own beside it"
         raise InputError(Problem("model.source.path", what, str(folder)))
     return str(folder), None
 
 
 def skeleton(model: Model) -> tuple[nn.Module, str, int, Any]:
-    """The model's shape without its weights: `(module on the meta device, head's name, width, config)`."""
+    """The model's shape without its weights: `(module on the meta device, head's name, width, config)`; see `Base`."""
     config = _config(model)
     try:
         with torch.device("meta"):
             module = KINDS[model.kind].auto_model().from_config(config)
     except Exception as error:  # a config of another kind of model fails in as many ways as there are models
         raise InputError(_not_loaded(model, error)) from None
-    head, width = _find_head(module)
-    module.set_submodule(head, nn.Identity())
-    return module, head, width, config
+    return module, *_without_head(KINDS[model.kind], module), config
 
 
 def load_base(model: Model, seed: int) -> Base:
@@ -139,21 +133,33 @@ def load_base(model: Model, seed: int) -> Base:
             )
         except Exception as error:  # torn, foreign or missing weights: each library has its own error
             raise InputError(_not_loaded(model, error)) from None
-    head, width = _find_head(module)
-    module.set_submodule(head, nn.Identity())
+    head, width = _without_head(KINDS[model.kind], module)
     state = module.state_dict()
     fresh = tuple(sorted(name for name in info["missing_keys"] if name in state))
     if 2 * len(fresh) > len(state):
         what = f"holds {len(state) - len(fresh)} of the model's {len(state)} weights; it is another model's checkpoint"
         raise InputError(Problem("model.source.path", what, path))
-    weights = {name: _to_numpy(tensor) for name, tensor in state.items()}
-    return Base(model.kind, config, head, width, fresh, weights, model.dtype)
+    tied = dict(module.named_parameters(remove_duplicate=False)).keys() - dict(module.named_parameters()).keys()
+    weights = {name: _to_numpy(tensor) for name, tensor in state.items() if name not in tied}
+    return Base(model.kind, config, head, width, fresh, weights, model.dtype, model.quantise)
 
 
-def build(base: Base, adapter: Adapter, use_gpu: bool, factors: str = "both") -> Backbone:
-    """A model around the base's own arrays, in eval mode, with zero adapters of which `factors` are trained.
+def spec_of(module: nn.Module, adapter: Adapter, exchange: Exchange) -> AdapterSpec:
+    """What is trained of a model without its head. Raises InputError where a target fits no linear layer."""
+    return model_spec(module) if exchange.trains == "model" else adapter_spec(module, adapter)
 
-    On a CPU no weight is copied.
+
+def build(
+    base: Base,
+    adapter: Adapter,
+    use_gpu: bool,
+    exchange: Exchange = Exchange(),  # noqa: B008
+    gradient_checkpointing: bool = False,
+) -> Backbone:
+    """A model around the base's own arrays, in eval mode, with an adapter of zeros.
+
+    On a CPU no weight is copied, unless the model itself is trained. Raises InputError where a quantised base has no
+    GPU to be on.
     """
     from accelerate import init_empty_weights
 
@@ -161,13 +167,24 @@ def build(base: Base, adapter: Adapter, use_gpu: bool, factors: str = "both") ->
     kind = KINDS[base.kind]
     with init_empty_weights(include_buffers=False):
         module = kind.auto_model().from_config(base.config, dtype=getattr(torch, base.dtype))
-    module.set_submodule(base.head, nn.Identity())
+    if base.head:
+        module.set_submodule(base.head, nn.Identity())
     state = {name: _to_torch(array, base.dtype) for name, array in base.weights.items()}
-    module.load_state_dict(state, strict=True, assign=True)
+    missing, _ = module.load_state_dict(state, strict=False, assign=True)
+    if missing:
+        module.tie_weights()
+    if state.keys() - module.state_dict().keys() or any(part.is_meta for part in module.parameters()):
+        raise ValueError("the base is not the model that its config tells")
     module.requires_grad_(False).eval()
-    spec = adapter_spec(module, adapter)
-    loras = attach(module, spec, adapter.dropout, factors)
-    return Backbone(kind, module.to(device), loras, spec, device)
+    spec = spec_of(module, adapter, exchange)
+    if base.quantise:
+        quantise(module, base.quantise, device)
+    if gradient_checkpointing:
+        recompute(module)
+    module.to(device)
+    whole = exchange.trains == "model"
+    trained = Weights(module, spec) if whole else Loras(module, spec, adapter.dropout, exchange.factors)
+    return Backbone(kind, module.to(device), trained, device)
 
 
 def _config(model: Model) -> Any:
@@ -192,6 +209,15 @@ def _not_loaded(model: Model, error: Exception) -> Problem:
         what = "cannot be had from the hub; check the id, the revision and the connection"
         return Problem("model.source.path", what, source.path)
     return Problem("model.source.path", f"cannot be loaded: {' '.join(str(error).split())[:200]}", source.path)
+
+
+def _without_head(kind: Kind, module: nn.Module) -> tuple[str, int]:
+    """Takes the head off where tasks train their own; its name and its inputs, or ("", 0)."""
+    if not kind.trains_head:
+        return "", 0
+    head, width = _find_head(module)
+    module.set_submodule(head, nn.Identity())
+    return head, width
 
 
 def _find_head(module: nn.Module) -> tuple[str, int]:

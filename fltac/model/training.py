@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from fltac.model.adapters import read_adapter, write_adapter
+from fltac.model import team
 from fltac.model.backbone import Backbone
-from fltac.model.kinds import Encoded
+from fltac.model.kinds import Examples
 
 
 class Trained(NamedTuple):
@@ -21,18 +21,30 @@ class Trained(NamedTuple):
 
 
 class Score(NamedTuple):
-    """What an adapter and head do on a set of examples."""
+    """What an adapter and head do on a set of examples. Of each an answer is asked; of a response, one a token."""
 
     correct: int
+    num_answers: int
     num_examples: int
-    loss: float  # summed over the examples
-    loss_squares: float  # of each example's, summed: how far the mean may be by chance
+    loss: float  # summed over the answers
+    loss_squares: float  # of each answer's, summed: how far the mean may be by chance
+    confusion: np.ndarray  # (classes, classes) int64: examples of class i that were taken for j; (0, 0) without a head
+    written: tuple[list[int], ...] = ()  # tokens of answers in the model's own words, where they were asked for
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.num_answers
+
+    @property
+    def mean_loss(self) -> float:
+        """In nats an answer."""
+        return self.loss / self.num_answers
 
 
 class Work(NamedTuple):
     """Examples of one task and the batches to take of them, one a step."""
 
-    examples: Encoded
+    examples: Examples
     batches: Sequence[np.ndarray]
 
 
@@ -41,61 +53,75 @@ def train(
 ) -> Trained:
     """One adapter and a head for each work, by AdamW at a constant rate without weight decay; works take turns.
 
-    The base stays frozen and in eval mode; the optimiser is fresh. `seed` feeds LoRA dropout alone.
+    The base stays frozen and in eval mode; the optimiser is fresh. `seed` feeds LoRA dropout alone. In a team each
+    member takes a part of every batch, and all do the same step.
     Raises FloatingPointError where the loss is no longer finite. Source of the optimiser: arXiv 1711.05101.
     """
-    write_adapter(backbone.loras, backbone.spec, adapter)
-    layers = [_head(backbone, matrix) for matrix in heads]
-    parameters = backbone.parameters + [part for layer in layers for part in layer.parameters()]
+    backbone.adapter.write(adapter)
+    layers = [_Head(matrix, backbone.device) for matrix in heads]
+    parameters = backbone.adapter.parameters + [part for layer in layers for part in layer.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0, foreach=True)
     losses = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for step in range(max(len(work.batches) for work in works)):
-            for layer, work in zip(layers, works, strict=True):
-                batch = backbone.kind.collate(work.examples, work.batches[step], backbone.device)
-                loss = nn.functional.cross_entropy(layer(_features(backbone, batch.inputs)), batch.labels)
-                optimiser.zero_grad()
+        for number, step in turns([len(work.batches) for work in works]):
+            layer, work = layers[number], works[number]
+            optimiser.zero_grad()
+            loss, count = torch.zeros((), device=backbone.device), 0
+            if len(mine := team.part(work.batches[step])):
+                batch = backbone.kind.collate(work.examples, mine, backbone.device)
+                logits, right = backbone.kind.answer(backbone.module, layer, batch)
+                loss, count = nn.functional.cross_entropy(logits, right), len(right)
+            loss = loss * team.share(count, backbone.device)
+            if count:
                 loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                losses.append(loss.detach())
-    loss_mean = float(torch.stack(losses).mean())
+            team.add_gradients([*backbone.adapter.parameters, *layer.parameters()])
+            optimiser.step()
+            losses.append(loss.detach())
+    loss_mean = float(team.added(torch.stack(losses)).mean())
     if not np.isfinite(loss_mean):
         raise FloatingPointError(f"the training loss is {loss_mean}; lower training.learning_rate (it is {rate:g})")
-    return Trained(read_adapter(backbone.loras), [_matrix(layer) for layer in layers], loss_mean)
+    return Trained(backbone.adapter.read(), [layer.matrix() for layer in layers], loss_mean)
+
+
+def turns(counts: Sequence[int]) -> list[tuple[int, int]]:
+    """(work, its step) of each step: works of equal counts one after another, others spread evenly over the whole."""
+    times = [((step + 0.5) / count, number, step) for number, count in enumerate(counts) for step in range(count)]
+    return [(number, step) for _, number, step in sorted(times)]
 
 
 @torch.no_grad()
 def evaluate(backbone: Backbone, adapter: np.ndarray, head: np.ndarray, work: Work) -> Score:
-    """Right answers and summed loss of one adapter and head over all batches of a set."""
-    write_adapter(backbone.loras, backbone.spec, adapter)
-    layer = _head(backbone, head)
-    correct, loss, squares = 0, 0.0, 0.0
+    """Right answers, who was taken for whom and the summed loss of one adapter and head over all batches of a set."""
+    backbone.adapter.write(adapter)
+    layer, classes = _Head(head, backbone.device), len(head)
+    correct, answers, loss, squares = 0, 0, 0.0, 0.0
+    confusion = np.zeros((classes, classes), np.int64)
     for rows in work.batches:
         batch = backbone.kind.collate(work.examples, rows, backbone.device)
-        logits = layer(_features(backbone, batch.inputs))
-        correct += int((logits.argmax(-1) == batch.labels).sum())
-        each = nn.functional.cross_entropy(logits, batch.labels, reduction="none")
+        logits, right = backbone.kind.answer(backbone.module, layer, batch)
+        said = logits.argmax(-1)
+        correct += int((said == right).sum())
+        answers += len(right)
+        each = nn.functional.cross_entropy(logits, right, reduction="none")
         loss += float(each.sum())
         squares += float(each.square().sum())
-    return Score(correct, sum(map(len, work.batches)), loss, squares)
+        if classes:
+            np.add.at(confusion, (right.cpu().numpy(), said.cpu().numpy()), 1)
+    return Score(correct, answers, sum(map(len, work.batches)), loss, squares, confusion)
 
 
-def _features(backbone: Backbone, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """(b, width): with its head taken off, the model's logits are what goes into the head."""
-    features: torch.Tensor = backbone.module(**inputs).logits
-    return features.float()
+class _Head(nn.Module):
+    """The last layer, W x + b, around a copy of a matrix (classes, width + 1); of no classes, it is empty."""
 
+    def __init__(self, matrix: np.ndarray, device: torch.device) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(matrix[:, :-1], device=device))
+        self.bias = nn.Parameter(torch.tensor(matrix[:, -1], device=device))
 
-def _head(backbone: Backbone, matrix: np.ndarray) -> nn.Linear:
-    classes, columns = matrix.shape
-    layer = nn.Linear(columns - 1, classes, device=backbone.device)
-    with torch.no_grad():
-        layer.weight.copy_(torch.tensor(matrix[:, :-1]))
-        layer.bias.copy_(torch.tensor(matrix[:, -1]))
-    return layer
+    def forward(self, features: torch.Tensor) -> torch.Tensor:  # (b, width) -> (b, classes)
+        return nn.functional.linear(features, self.weight, self.bias)
 
-
-def _matrix(layer: nn.Linear) -> np.ndarray:
-    matrix = torch.cat([layer.weight, layer.bias[:, None]], dim=1)
-    return np.asarray(matrix.detach().cpu().numpy())
+    def matrix(self) -> np.ndarray:
+        matrix = torch.cat([self.weight, self.bias[:, None]], dim=1)
+        return np.asarray(matrix.detach().cpu().numpy())

@@ -78,7 +78,24 @@ LAYERS = pa.schema(
         ("separation", pa.float64()),  # 1 - within / between; null where either is
     ]
 )
-TABLES = {"updates": UPDATES, "evaluations": EVALUATIONS, "clusters": CLUSTERS, "layers": LAYERS}
+GENERATIONS = pa.schema(  # after the last round, where training.generate asks for them
+    [
+        ("round", pa.int32()),
+        ("task", pa.string()),
+        ("cluster", pa.int32()),  # whose adapter wrote
+        ("example", pa.int64()),  # of the task's test set
+        ("prompt", pa.string()),
+        ("reference", pa.string()),
+        ("answer", pa.string()),
+    ]
+)
+TABLES = {
+    "updates": UPDATES,
+    "evaluations": EVALUATIONS,
+    "clusters": CLUSTERS,
+    "layers": LAYERS,
+    "generations": GENERATIONS,
+}
 
 
 @dataclass(frozen=True)
@@ -94,13 +111,15 @@ def round_record(
     round: int,
     sent: Rows,
     step: Mapping[str, Any],
-    evaluations: Rows,
+    judged: Mapping[str, Rows],
     truths: Mapping[Key, str],
     clock: Sequence[float],
     rules: Alerts,
     bytes_base: int = 0,
 ) -> RoundRecord:
     """Joins what workers (`sent`), server (`step`) and judges say of a round; `clock` has its four moments.
+
+    Judges say `evaluations`, and `generations` where there are some.
 
     `bytes_base` is what its newcomers downloaded once, the frozen base; bytes_down does not count it.
 
@@ -111,6 +130,7 @@ def round_record(
     labels = step["labels"]
     keys = [key for key in sorted(labels) if key in truths]
     score = agreement([labels[key] for key in keys], [truths[key] for key in keys])
+    evaluations = judged["evaluations"]
     accuracy = accuracies(evaluations, "test")
     train_clock, server_clock, evaluation_clock = (end - start for start, end in pairwise(clock))
     line: dict[str, Any] = {
@@ -140,6 +160,8 @@ def round_record(
     }
     line["alerts"] = alerts(line, len(labels), step["clusters"], updates, rules)
     told = {"evaluations": evaluations, "clusters": step["clusters"], "layers": step["layers"]}
+    if judged.get("generations"):
+        told["generations"] = judged["generations"]
     tables = {name: [{"round": round, **row} for row in rows] for name, rows in told.items()}
     return RoundRecord(round, line, {"updates": updates, **tables})
 
@@ -151,6 +173,15 @@ def accuracies(evaluations: Rows, split: str, metric: str = "accuracy") -> dict[
         for row in evaluations
         if row["cluster"] is None and row["split"] == split and row["metric"] == metric
     }
+
+
+def metrics(evaluations: Rows) -> dict[str, dict[str, float]]:
+    """Task -> metric -> the weighted mean of its holders on test, of all metrics but accuracy."""
+    found: dict[str, dict[str, float]] = {}
+    for row in evaluations:
+        if row["cluster"] is None and row["split"] == "test" and row["metric"] not in ("accuracy", "majority"):
+            found.setdefault(row["task"], {})[row["metric"]] = row["value"]
+    return found
 
 
 def searched(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from fltac.records.rounds import accuracies
+from fltac.records.rounds import accuracies, metrics
 from fltac.records.store import RunDirectory
 
 
@@ -34,6 +34,8 @@ class Summary:
     seconds_server: float
     seconds_evaluation: float
     bytes_base: int = 0  # of the frozen base, once a client that took part; not in bytes_down
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)  # task -> loss, f1, .. -> as accuracy
+    metrics_untuned: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def asdict(self) -> dict[str, Any]:
         return asdict(self)
@@ -43,7 +45,8 @@ def summarise(run: RunDirectory) -> Summary:
     """The summary of a run with at least one finished round."""
     lines = run.lines()
     last = lines[-1]
-    bars = [row for row in run.table("evaluations").to_pylist() if row["round"] == 0]
+    evaluations = run.table("evaluations").to_pylist()
+    bars = [row for row in evaluations if row["round"] == 0]
     totals = ("bytes_up", "bytes_up_heads", "bytes_down", "bytes_down_heads", "bytes_base")
     clocks = ("seconds", "seconds_training", "seconds_server", "seconds_evaluation")
     judged = ("accuracy", "accuracy_mean", "accuracy_validation")
@@ -51,6 +54,8 @@ def summarise(run: RunDirectory) -> Summary:
     return Summary(
         majority=accuracies(bars, "test", "majority"),
         untuned=accuracies(bars, "test"),
+        metrics=metrics([row for row in evaluations if row["round"] == last["round"]]),
+        metrics_untuned=metrics(bars),
         rounds=len(lines),
         **{name: last[name] for name in (*judged, *clustering)},
         **{

@@ -112,7 +112,10 @@ def _flat(summary: Mapping[str, Any]) -> dict[str, Any]:
     """`{"accuracy": {"sst2": .8}}` as `{"accuracy.sst2": .8}`."""
     flat: dict[str, Any] = {}
     for name, value in summary.items():
-        flat |= {f"{name}.{task}": one for task, one in value.items()} if isinstance(value, dict) else {name: value}
+        if isinstance(value, dict):
+            flat |= {f"{name}.{key}": one for key, one in _flat(value).items()}
+        else:
+            flat[name] = value
     return flat
 
 

@@ -19,7 +19,7 @@ from fltac.report import embedding as embeddings
 from fltac.report import figures, layers, snapshots
 from fltac.report.cost import dollars, of_runs
 from fltac.report.evolution import evolution_map
-from fltac.report.reading import Run, all_tasks, differences, read_runs, results
+from fltac.report.reading import Run, all_tasks, differences, other_metrics, read_runs, results
 from fltac.report.tiers import network_of
 
 NOTHING = "—"
@@ -65,6 +65,7 @@ def render(runs: Sequence[Run], embedding: str = "pca", overrides: Sequence[str]
         runs=runs,
         plotly=Markup(get_plotlyjs()),  # noqa: S704, plotly's own text
         results=_results(runs),
+        metrics=other_metrics(runs).to_dict("records"),
         accuracy=figures.accuracy_over_rounds(runs),
         accuracy_bytes=figures.accuracy_over_bytes(runs) if len(runs) > 1 else None,
         bytes=figures.bytes_over_rounds(runs),

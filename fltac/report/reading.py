@@ -99,6 +99,23 @@ def results(runs: Sequence[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def other_metrics(runs: Sequence[Run]) -> pd.DataFrame:
+    """A row a task, metric (all but accuracy) and run, on test: `untuned`, and `value` after the last round."""
+    rows: list[dict[Hashable, Any]] = [
+        {
+            "task": task,
+            "metric": metric,
+            "run": run.label,
+            "untuned": run.summary.metrics_untuned.get(task, {}).get(metric),
+            "value": value,
+        }
+        for run in runs
+        for task in run.tasks
+        for metric, value in run.summary.metrics.get(task, {}).items()
+    ]
+    return pd.DataFrame(rows, columns=["task", "metric", "run", "untuned", "value"])
+
+
 def differences(runs: Sequence[Run]) -> pd.DataFrame:
     """The dotted keys in which the experiments differ: a row a key, a column a run, values as JSON."""
     table = pd.DataFrame(
@@ -134,7 +151,7 @@ def _read(path: Path, label: str) -> Run:
     run = RunDirectory(path)
     rounds = pd.DataFrame(run.lines())
     last = int(rounds["round"].max())
-    tables = {name: run.table(name).to_pandas() for name in TABLES}
+    tables = {name: run.table(name).to_pandas() for name in TABLES if name != "generations"}
     return Run(
         folder=path,
         label=label,

@@ -52,9 +52,12 @@ def fits(node: Node, need: Need) -> int:
 def needed(experiment: Experiment, nodes: Sequence[Node], beside: int = 1) -> Need:
     """The actors of an experiment on these nodes: as many as it says, or as fit (at most one a client).
 
-    With so many experiments side by side each takes its part of the room, and one actor at least.
+    With so many experiments side by side each takes its part of the room, and one actor at least. Where all data are
+    in one place there is one, unless the experiment says more.
     """
     one = experiment.resources.client
+    if experiment.resources.actors == "auto" and experiment.exchange.data == "pooled":
+        return Need(1, one.num_cpus, one.num_gpus)
     if experiment.resources.actors != "auto":
         return Need(experiment.resources.actors, one.num_cpus, one.num_gpus)
     room = sum(fits(node, Need(1, one.num_cpus, one.num_gpus)) for node in nodes)

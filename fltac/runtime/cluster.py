@@ -228,7 +228,7 @@ class RayRuntime:
         return self._posted(self.aggregator.step.options(num_returns="streaming").remote(*updates))
 
     def evaluate(self, jobs: Sequence[Job], post: Post) -> list[Score]:
-        costs = [float(self.world.tasks[job.task].split(job.split).offsets[-1]) for job in jobs]
+        costs = [float(self.world.tasks[job.task].split(job.split).lengths.sum()) for job in jobs]
         shares = [share for share in spread(costs, len(self.actors)) if share]
         calls = []
         for actor, share in zip(self.actors, shares, strict=False):

@@ -95,27 +95,57 @@ def _run(
 ) -> Summary:
     """`begin` touches the disk, so it is called once the input has proved right."""
     if runtime == "local":
-        from fltac.runtime.local import LocalRuntime
+        _in_process(experiment, directory, begin, tell)
+    elif experiment.exchange.data == "pooled":
+        _central(experiment, directory, begin, address, tell)
+    else:
+        _on_actors(experiment, directory, begin, address, tell, say)
+    return conclude(directory)
 
+
+def _in_process(experiment: Experiment, directory: RunDirectory, begin: Callable[[], Any], tell: Tell) -> None:
+    from fltac.runtime.local import LocalRuntime
+
+    world, setup = prepare(experiment)
+    begin()
+    with LocalRuntime(world, setup) as local:
+        for record in rounds(world, local, directory):
+            tell(record)
+
+
+def _central(
+    experiment: Experiment, directory: RunDirectory, begin: Callable[[], Any], address: str | None, tell: Tell
+) -> None:
+    from fltac.runtime.capacity import needed
+    from fltac.runtime.central import run_central
+    from fltac.runtime.cluster import Cluster
+
+    with Cluster(partial(needed, experiment), address) as cluster:
         world, setup = prepare(experiment)
         begin()
-        with LocalRuntime(world, setup) as local:
-            for record in rounds(world, local, directory):
-                tell(record)
-    else:
-        from fltac.runtime.capacity import needed
-        from fltac.runtime.cluster import Cluster, RayRuntime
+        run_central(world, setup, directory, cluster.need, tell)
 
-        with Cluster(partial(needed, experiment), address) as cluster, RayRuntime(cluster.need) as remote:
-            remote.warm_up(experiment.model.kind)
-            world, setup = prepare(experiment)  # while the actors import: imports beside Ray's start slow both
-            begin()
-            if cluster.warning:
-                say(f"warning: {cluster.warning}")
-            remote.load(world, setup)
-            for record in rounds(world, remote, directory):
-                tell(record)
-    return conclude(directory)
+
+def _on_actors(
+    experiment: Experiment,
+    directory: RunDirectory,
+    begin: Callable[[], Any],
+    address: str | None,
+    tell: Tell,
+    say: Say,
+) -> None:
+    from fltac.runtime.capacity import needed
+    from fltac.runtime.cluster import Cluster, RayRuntime
+
+    with Cluster(partial(needed, experiment), address) as cluster, RayRuntime(cluster.need) as remote:
+        remote.warm_up(experiment.model.kind)
+        world, setup = prepare(experiment)  # while the actors import: imports beside Ray's start slow both
+        begin()
+        if cluster.warning:
+            say(f"warning: {cluster.warning}")
+        remote.load(world, setup)
+        for record in rounds(world, remote, directory):
+            tell(record)
 
 
 def prepare(experiment: Experiment) -> tuple[World, Setup]:

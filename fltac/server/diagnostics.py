@@ -37,12 +37,12 @@ def churn(ids: Mapping[Key, int], last: Mapping[Key, int]) -> float:
 
 
 def update_rows(
-    updates: Sequence[Update], sight: Sight, last: Mapping[Key, int], sketches: np.ndarray
+    updates: Sequence[Update], sight: Sight, last: Mapping[Key, int], sketches: np.ndarray | None
 ) -> list[dict[str, Any]]:
     """A row an update: its cluster, the one it came from where that is another, its place in the plane, its sketch."""
     place, xy, firmness = {key: i for i, key in enumerate(sight.keys)}, plane(sight.points), sight.found.membership
     rows = []
-    for update, sketch in zip(updates, sketches, strict=True):
+    for index, update in enumerate(updates):
         at, now, before = place[update.key], sight.ids[update.key], last.get(update.key)
         rows.append(
             {
@@ -56,7 +56,7 @@ def update_rows(
                 "norm": float(np.linalg.norm(update.adapter)),
                 "x": float(xy[at, 0]),
                 "y": float(xy[at, 1]),
-                "sketch": sketch.tolist(),
+                "sketch": None if sketches is None else sketches[index].tolist(),
             }
         )
     return rows

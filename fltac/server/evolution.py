@@ -18,14 +18,18 @@ SIZE = 128  # numbers a sketch
 PAIRED = 100  # adapters of a round whose pairs are looked at: 4950 pairs, whatever the number of adapters
 
 
-def sketches(adapters: np.ndarray, start: np.ndarray, spec: AdapterSpec) -> np.ndarray:
+def sketches(adapters: np.ndarray, start: np.ndarray, spec: AdapterSpec) -> np.ndarray | None:
     """Random projections of the changes from `start` (p,), not normalised: (n, p) -> (n, SIZE) float32.
+
+    None where the model itself is trained: there is no B A to look at.
 
     s_k = sum_l u_kl^T D_l v_kl / sqrt(SIZE) with u, v normal, the same for every round and run of the spec, so sketches
     of all rounds lie in one space, v0 at zero. E|s_i - s_j|^2 = sum_l |D_il - D_jl|_F^2; the relative standard error of
     a squared distance is sqrt(8 / SIZE) = 0.25 at most, since E[(u^T M v)^4] <= 9 |M|^4, and nears sqrt(2 / SIZE) =
     0.125 where many layers, or many directions of one, differ alike. Source: Johnson and Lindenstrauss 1984.
     """
+    if not spec.layers:
+        return None
     draw = generator(0, "evolution")  # not the run's seed: runs of one shape can be compared as well
     rows = np.zeros((len(adapters), SIZE))
     for layer, a, b in _layers(adapters, start, spec):

@@ -28,7 +28,12 @@ def mean(stacked: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def aggregation_error(adapters: np.ndarray, merged: np.ndarray, weight: np.ndarray, spec: AdapterSpec) -> float:
-    """||merged B A - sum_i w_i B_i A_i|| / ||sum_i w_i B_i A_i||, Frobenius over all layers, from r x r products."""
+    """||merged B A - sum_i w_i B_i A_i|| / ||sum_i w_i B_i A_i||, Frobenius over all layers, from r x r products.
+
+    Whole tensors have no factors, so that their mean is exact: 0.
+    """
+    if not spec.layers:
+        return 0.0
     gram = sum(layer_grams(spec.factors(np.vstack([adapters, merged[None]]).astype(np.float64))))
     coefficients = np.append(weight, 0.0)
     exact = float(coefficients @ gram @ coefficients)

@@ -185,7 +185,12 @@ def _mean_kernel(kernels: Sequence[np.ndarray]) -> np.ndarray:
 
 def plane(points: np.ndarray) -> np.ndarray:
     """The two principal components of the points, (n, d) -> (n, 2), for pictures; signs are fixed, not meaningful."""
-    u, sizes, _ = np.linalg.svd(points.astype(np.float64) - points.mean(axis=0), full_matrices=False)
+    centred = points.astype(np.float64) - points.mean(axis=0)
+    if points.shape[1] > len(points):  # the same coordinates from the n x n Gram matrix: d may be a whole model
+        squares, u = np.linalg.eigh(centred @ centred.T)
+        u, sizes = u[:, ::-1], np.sqrt(np.maximum(squares[::-1], 0))
+    else:
+        u, sizes, _ = np.linalg.svd(centred, full_matrices=False)
     xy = (u * sizes)[:, :2]
     xy = np.pad(xy, ((0, 0), (0, 2 - xy.shape[1])))
     lead = xy[np.abs(xy).argmax(axis=0), [0, 1]]

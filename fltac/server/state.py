@@ -168,13 +168,14 @@ def load(files: Mapping[str, bytes], setup: Setup) -> State:
 
 def _dump_cluster(cluster: Cluster, spec: AdapterSpec) -> bytes:
     tensors = {f"head.{name}": head for name, head in cluster.heads.items()}
-    for layer, (a, b) in zip(spec.layers, spec.factors(cluster.adapter), strict=True):
-        tensors |= {f"{layer.name}.lora_A": a, f"{layer.name}.lora_B": b}
+    tensors |= spec.named(cluster.adapter)
     return save_tensors({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
 
 
 def _load_cluster(content: bytes, spec: AdapterSpec) -> Cluster:
     tensors = load_tensors(content)
-    names = [f"{layer.name}.lora_{factor}" for layer in spec.layers for factor in "AB"]
+    adapter = np.empty(spec.size, dtype=np.float32)
+    for name, view in spec.named(adapter).items():
+        view[...] = tensors[name]
     heads = {name.removeprefix("head."): tensor for name, tensor in tensors.items() if name.startswith("head.")}
-    return Cluster(np.concatenate([tensors[name].ravel() for name in names]), heads)
+    return Cluster(adapter, heads)

@@ -46,6 +46,9 @@ class Bytes(NamedTuple):
     header: int  # shapes of heads included
 
 
+NOTHING = Bytes(0, 0, 0, 0)  # where nothing is sent
+
+
 class Header(NamedTuple):
     """What a payload says of itself."""
 
@@ -108,6 +111,8 @@ def decode(payload: bytes, spec: AdapterSpec) -> Update | Broadcast:
     header = _read_header(payload)
     if header.spec != spec.fingerprint:
         raise WireError("a message about adapters of another shape than this run's")
+    if header.kind & ONLY_B and spec.tensors:
+        raise WireError("a payload of B alone, where the model itself is trained")
     adapter = np.empty(spec.size_b if header.kind & ONLY_B else spec.size, dtype=np.float32)
     rows = spec.rows(adapter)
     shapes = _shapes(rows)
@@ -212,8 +217,8 @@ def _read_header(payload: bytes) -> Header:
     if len(payload) < HEADER.size + SHAPE.size * heads:
         raise WireError(f"a payload of {len(payload)} bytes is too short for the shapes of {heads} heads")
     shapes = [SHAPE.unpack_from(payload, HEADER.size + SHAPE.size * index) for index in range(heads)]
-    if any(classes * columns == 0 for classes, columns, _ in shapes):
-        raise WireError("a head without numbers")
+    if any(columns == 0 for _, columns, _ in shapes):  # of no classes there may be none: the model's own head is used
+        raise WireError("a head without columns")
     header = Header(kind, NUMBERS[numbers & ~ZSTD], bool(numbers & ZSTD), shapes, *fields)
     told = header.size + header.adapter + header.heads
     if len(payload) != told:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -23,21 +24,30 @@ class Layer(NamedTuple):
     d_in: int
 
 
+class Tensor(NamedTuple):
+    """One of the base's own weights, trained as a whole: W + change."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class AdapterSpec:
     """The shape of every adapter of a run, agreed once; messages carry its 8-byte fingerprint.
 
-    A flat adapter is, layer after layer, A row by row and then B row by row: `sum(r * (d_in + d_out))` numbers.
+    A flat adapter is, layer after layer, A row by row and then B row by row: `sum(r * (d_in + d_out))` numbers. Where
+    the model itself is trained there are no layers: it is the change of each tensor, one after another.
     """
 
     layers: tuple[Layer, ...]
     rank: int
     scale: float
+    tensors: tuple[Tensor, ...] = ()
 
     @cached_property
     def size(self) -> int:
         """Numbers in one adapter, p."""
-        return sum(self.rank * (layer.d_in + layer.d_out) for layer in self.layers)
+        return sum(self.rank * (layer.d_in + layer.d_out) for layer in self.layers) + sum(self._tensor_sizes)
 
     @cached_property
     def size_b(self) -> int:
@@ -46,7 +56,7 @@ class AdapterSpec:
 
     @cached_property
     def fingerprint(self) -> bytes:
-        text = json.dumps([self.layers, self.rank, self.scale])
+        text = json.dumps([self.layers, self.rank, self.scale, *([self.tensors] if self.tensors else [])])
         return hashlib.blake2b(text.encode(), digest_size=8).digest()
 
     def factors(self, flat: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -64,6 +74,13 @@ class AdapterSpec:
             views.append((a, b))
             at = end
         return views
+
+    def named(self, flat: np.ndarray) -> dict[str, np.ndarray]:
+        """Views of a flat adapter (p,) by name: `LAYER.lora_A`, `LAYER.lora_B`, or the tensors. Raises as `factors`."""
+        factors = zip(self.layers, self.factors(flat), strict=True)
+        views = {f"{layer.name}.lora_{key}": view for layer, ab in factors for key, view in zip("AB", ab, strict=True)}
+        parts = np.split(flat, np.cumsum(self._tensor_sizes)) if self.tensors else []
+        return views | {one.name: part.reshape(one.shape) for one, part in zip(self.tensors, parts, strict=False)}
 
     def only_b(self, flat: np.ndarray) -> np.ndarray:
         """B of each layer of a flat adapter, (p,) -> (size_b,): what travels where A is frozen."""
@@ -91,11 +108,17 @@ class AdapterSpec:
     def rows(self, flat: np.ndarray) -> list[np.ndarray]:
         """Views, a rank component a row, of a flat adapter (p,) or its B alone (size_b,): A (r, d_in), B^T (r, d_out).
 
-        Raises ValueError for another length.
+        Of a tensor the last axis is a row. Raises ValueError for another length.
         """
+        if self.tensors:
+            return [view.reshape(-1, view.shape[-1]) for view in self.named(flat).values()]
         if flat.size == self.size:
             return [view for a, b in self.factors(flat) for view in (a, b.T)]
         return [b.T for b in self._each_b(flat)]
+
+    @property
+    def _tensor_sizes(self) -> list[int]:
+        return [math.prod(tensor.shape) for tensor in self.tensors]
 
     def _each_b(self, only_b: np.ndarray) -> list[np.ndarray]:
         """Views of each layer's B (d_out, r) in a B alone (size_b,)."""

@@ -1,5 +1,6 @@
 """The real data sets inside installed packages: split by text, and the same on every read."""
 
+import io
 from collections import Counter
 from functools import cache
 
@@ -9,6 +10,7 @@ from fltac.data.samples import SAMPLES, read_sample
 from fltac.errors import InputError
 
 TEXT = {"news-topic": "text", "tweet-sentiment": "text", "reply-matching": "question", "question-topic": "question"}
+IMAGE = {"digits": (8, 1797), "mnist": (28, 5000)}  # side, how many
 CLASSES = {"news-topic": 5, "tweet-sentiment": 3, "reply-matching": 2}
 
 
@@ -19,17 +21,32 @@ def rows(name: str) -> tuple[list[dict], list[dict]]:
 
 
 def test_every_sample_is_tested():
-    assert set(TEXT) == set(SAMPLES)
+    assert set(TEXT) | set(IMAGE) == set(SAMPLES)
 
 
-@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("name", IMAGE)
+def test_images_are_square_distinct_and_of_ten_classes(name):
+    from PIL import Image
+
+    side, count = IMAGE[name]
+    train, test = rows(name)
+    stored = [row["image"]["bytes"] for row in train + test]
+    assert len(set(stored)) == len(stored) == count
+    with Image.open(io.BytesIO(stored[0])) as image:
+        assert image.size == (side, side)
+        assert image.getextrema()[1] > 200
+    for split in (train, test):
+        assert {row["label"] for row in split} == set(range(10))
+
+
+@pytest.mark.parametrize("name", TEXT)
 def test_no_test_text_was_trained_on(name):
     train, test = ({row[TEXT[name]] for row in split} for split in rows(name))
     assert not train & test
     assert len(test) / (len(train) + len(test)) == pytest.approx(0.2, abs=0.001)
 
 
-@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("name", TEXT)
 def test_texts_are_not_blank_and_every_class_is_in_train(name):
     train, test = rows(name)
     labels = {row["label"] for row in train}

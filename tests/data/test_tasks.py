@@ -9,8 +9,11 @@ import pyarrow.parquet
 import pytest
 
 from fltac.data.tasks import load_tasks
+from fltac.errors import InputError
 from fltac.layers import load
+from fltac.model.kinds import KINDS
 
+READ = KINDS["text-classification"].read
 NAMES = ["negative", "neutral", "positive"]
 FEATURES = {"info": {"features": {"label": {"names": NAMES, "_type": "ClassLabel"}}}}
 
@@ -48,7 +51,7 @@ def tasks(tmp_path):
             inputs = {inputs}
             {keys}
         """)
-        return load_tasks(load(tmp_path / "experiment.toml", [f"seed={seed}"]))[0]
+        return load_tasks(load(tmp_path / "experiment.toml", [f"seed={seed}"]), READ)[0]
 
     return tasks
 
@@ -106,7 +109,7 @@ def test_a_column_of_categories_is_read_as_its_values(tmp_path, tasks):
     for name in ("text", "label"):
         table = table.set_column(table.column_names.index(name), name, table.column(name).dictionary_encode())
     pa.parquet.write_table(table, tmp_path / "train.parquet")
-    again = load_tasks(load(tmp_path / "experiment.toml"))[0]
+    again = load_tasks(load(tmp_path / "experiment.toml"), READ)[0]
     assert (texts(again.train), again.classes) == (texts(plain.train), plain.classes)
 
 
@@ -153,6 +156,27 @@ def test_a_sample_needs_no_inputs(tmp_path):
         max_train = 10
         max_test = 4
     """)
-    (task,) = load_tasks(load(tmp_path / "experiment.toml"))
+    (task,) = load_tasks(load(tmp_path / "experiment.toml"), READ)
     assert task.classes == ("differs", "matches")
     assert (len(task.train.columns), len(task.train), len(task.test)) == (2, 10, 4)
+
+
+def test_a_data_set_that_no_hub_gives_is_told_once(tmp_path):
+    task = """
+        [[tasks]]
+        name = "{0}"
+        source = {{ type = "hub", path = "{1}", name = "{0}" }}
+        inputs = ["text"]
+    """
+    (tmp_path / "experiment.toml").write_text(
+        'name = "x"\nmodel.source = { type = "hub", path = "m" }'
+        + task.format("a", "no/such")
+        + task.format("b", "no/such")
+        + task.format("c", "nor/this")
+    )
+    with pytest.raises(InputError) as refused:
+        load_tasks(load(tmp_path / "experiment.toml"), READ)
+    assert [(problem.key, problem.got) for problem in refused.value.problems] == [
+        ("tasks.0.source.path", "no/such"),
+        ("tasks.2.source.path", "nor/this"),
+    ]

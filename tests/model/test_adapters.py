@@ -9,13 +9,13 @@ from fltac.config import Adapter
 from fltac.errors import InputError
 from fltac.model.adapters import (
     LoraLinear,
+    Loras,
+    Weights,
     adapter_spec,
-    attach,
-    read_adapter,
+    model_spec,
     regauge,
     start_adapter,
     start_head,
-    write_adapter,
 )
 
 
@@ -47,22 +47,36 @@ def test_targets_can_be_named_and_are_refused_where_unknown():
 def test_an_adapter_comes_out_as_it_went_in():
     module = Attention()
     spec = adapter_spec(module, Adapter(rank=3))
-    loras = attach(module, spec, 0.0)
+    loras = Loras(module, spec, 0.0)
     flat = random_adapter(spec)
-    write_adapter(loras, spec, flat)
-    assert np.array_equal(read_adapter(loras), flat)
+    loras.write(flat)
+    assert np.array_equal(loras.read(), flat)
+
+
+def test_a_models_own_weights_are_the_base_and_a_change_and_the_base_stays():
+    module = Attention()
+    base = {name: part.detach().clone() for name, part in module.named_parameters()}
+    shared = [part.data for part in module.parameters()]  # what other models may be built around
+    weights = Weights(module, model_spec(module))
+    flat = random_adapter(weights.spec)
+    weights.write(flat)
+    for name, change in weights.spec.named(flat).items():
+        torch.testing.assert_close(module.get_parameter(name).detach(), base[name] + torch.tensor(change))
+    np.testing.assert_allclose(weights.read(), flat, atol=1e-6)  # float32 beside weights of size one
+    assert all(torch.equal(one, other) for one, other in zip(shared, base.values(), strict=True))
+    assert all(part.requires_grad for part in weights.parameters)
 
 
 @pytest.mark.parametrize("change", [-1, 1])
 def test_an_adapter_of_another_size_is_refused_and_nothing_is_loaded(change):
     module = Attention()
     spec = adapter_spec(module, Adapter(rank=3))
-    loras = attach(module, spec, 0.0)
+    loras = Loras(module, spec, 0.0)
     before = random_adapter(spec)
-    write_adapter(loras, spec, before)
+    loras.write(before)
     with pytest.raises(ValueError, match="has 60 numbers"):
-        write_adapter(loras, spec, np.zeros(spec.size + change, np.float32))
-    assert np.array_equal(read_adapter(loras), before)
+        loras.write(np.zeros(spec.size + change, np.float32))
+    assert np.array_equal(loras.read(), before)
 
 
 def test_the_layer_computes_what_the_formula_says():

@@ -68,7 +68,7 @@ def test_bfloat16_weights_come_back_as_bfloat16(tiny_world):
     inner = dict(backbone.module.named_parameters())[name]
     assert inner.dtype == torch.bfloat16
     assert np.allclose(inner.float().detach().numpy(), tiny_world.base.weights[name], rtol=1e-2, atol=1e-3)
-    assert all(part.dtype == torch.float32 for part in backbone.parameters)
+    assert all(part.dtype == torch.float32 for part in backbone.adapter.parameters)
 
 
 def test_the_skeleton_knows_shapes_without_weights(tiny_world):

@@ -1,6 +1,9 @@
 import numpy as np
 import pytest
+import torch
+from transformers import BertConfig, BertForSequenceClassification
 
+from fltac.config import Exchange
 from fltac.data.batching import evaluation_batches, training_batches
 from fltac.model.adapters import start_adapter
 from fltac.model.backbone import build
@@ -44,6 +47,31 @@ def test_a_shared_adapter_trains_each_head_on_its_own_task_alone(tiny_world, bac
     both = train(backbone, start, heads, works, 1e-3, 0)
     assert [head.shape for head in both.heads] == [(2, 33), (3, 33)]
     assert all(not np.array_equal(after, before) for after, before in zip(both.heads, heads, strict=True))
+
+
+def test_a_whole_model_trains_as_torch_trains_it(tiny_world):
+    """The same batches through transformers' own model and AdamW; the base in the world is not touched."""
+    before = tiny_world.base.checksum()
+    whole = build(tiny_world.base, tiny_world.experiment.adapter, False, Exchange(trains="model"))
+    work, head = work_of(tiny_world, "mood", 5), tiny_world.start_head("mood")
+    done = train(whole, np.zeros(whole.adapter.spec.size, np.float32), [head], [work], 1e-3, 0)
+    config = BertConfig.from_dict(tiny_world.base.config.to_dict() | {"num_labels": 2})
+    model = BertForSequenceClassification(config).eval()
+    own = {name: torch.tensor(array) for name, array in tiny_world.base.weights.items()}
+    own |= {"classifier.weight": torch.tensor(head[:, :-1]), "classifier.bias": torch.tensor(head[:, -1])}
+    model.load_state_dict(own)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
+    for rows in work.batches:
+        batch = whole.kind.collate(work.examples, rows, whole.device)
+        optimiser.zero_grad()
+        model(**batch.inputs, labels=batch.answers).loss.backward()
+        optimiser.step()
+    for name, change in whole.adapter.spec.named(done.adapter).items():
+        expected = model.get_parameter(name).detach().numpy() - tiny_world.base.weights[name]
+        np.testing.assert_allclose(change, expected, atol=2e-6)
+    np.testing.assert_allclose(done.heads[0][:, :-1], model.classifier.weight.detach().numpy(), atol=2e-6)
+    assert np.abs(done.adapter).max() > 1e-3
+    assert tiny_world.base.checksum() == before
 
 
 def test_a_diverging_loss_is_an_error_that_names_the_rate(tiny_world, backbone):

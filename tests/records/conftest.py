@@ -58,7 +58,7 @@ def _record(round=1, accuracy=0.5, labels=None, truths=TRUTHS):
         _judged("tweets", None, "test", "accuracy", 1.0),
     ]
     sent = [_sent(0, 0, "news", 1.0), _sent(0, 1, "tweets", 2.0), _sent(1, 0, "news", 6.0)]
-    return round_record(round, sent, step, evaluations, truths, [10.0, 14.0, 15.0, 17.0], Alerts())
+    return round_record(round, sent, step, {"evaluations": evaluations}, truths, [10.0, 14.0, 15.0, 17.0], Alerts())
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,7 @@ def test_without_true_tasks_there_is_no_score(record):
 
 def test_rows_fit_their_schemas_and_join_by_slot(record):
     made = record(2)
-    assert set(made.tables) == set(TABLES)
+    assert set(made.tables) == set(TABLES) - {"generations"}  # nobody was asked to write
     for name, rows in made.tables.items():
         assert all(set(row) == set(TABLES[name].names) for row in rows)
         assert pa.Table.from_pylist(rows, schema=TABLES[name]).to_pylist() == rows

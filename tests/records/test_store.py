@@ -31,8 +31,8 @@ def contents(run) -> dict[str, bytes]:
     return {str(file.relative_to(run.path)): file.read_bytes() for file in run.path.rglob("*") if file.is_file()}
 
 
-def test_files_of_a_run(run):
-    rounds = [f"{table}.parquet/round-{round:04d}.parquet" for table in TABLES for round in (1, 2)]
+def test_files_of_a_run(run, record):
+    rounds = [f"{table}.parquet/round-{round:04d}.parquet" for table in record(1).tables for round in (1, 2)]
     checkpoint = [f"checkpoint/round-0002/{name}" for name in (*ROUND_2, "rounds.jsonl", "clients.bin")]
     adapters = [f"adapters/round-000{r}/cluster-{c}.safetensors" for r, c in ((1, 0), (2, 0), (2, 7))]
     expected = {

@@ -41,6 +41,7 @@ ALIKE = 'changes=[{type="client-drifts", round=3, task="mood", becomes="weather"
 METHODS = {
     "fltac": [],
     "fedit": ["method=fedit"],
+    "full": ["method=full", "wire.up=int8"],
     "local heads, half the clients": ["exchange.heads=local", "clients.fraction=0.5", "similarity.of=step"],
     "choices, A frozen, half the clients": ["method=ifca", "exchange.factors=b", "clients.fraction=0.5"],
     "clusters that stay, half the clients": ["method=fedlease", "clients.fraction=0.5"],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fltac.config import Codec, parse_codec
 from fltac.wire.codecs import HEADER, SHAPE, decode, encode, expected_bytes, measure, rounded, rounded_head
-from fltac.wire.messages import AdapterSpec, Broadcast, Head, Layer, Update, WireError
+from fltac.wire.messages import AdapterSpec, Broadcast, Head, Layer, Tensor, Update, WireError
 
 SPEC = AdapterSpec((Layer("query", 3, 4), Layer("value", 2, 4)), rank=2, scale=2.0)  # p = 26, B alone 10
 FLOAT32 = Codec("float32")
@@ -305,3 +305,35 @@ def test_a_number_that_does_not_fit_is_refused(text, number, place):
     (message.adapter if place == "adapter" else message.heads[0].matrix).flat[1] = number
     with pytest.raises(WireError, match=f"does not fit {text}"):
         coded(message, text)
+
+
+MODEL = AdapterSpec((), 0, 1.0, (Tensor("weight", (3, 4)), Tensor("norm", (5,)), Tensor("scale", (2, 1, 3))))
+
+
+@pytest.mark.parametrize("text", CODECS)
+def test_a_whole_model_travels_with_a_scale_a_row(text):
+    """Rows of every size: a step of each is 2^-6 or 2^-2 of its own largest at most."""
+    codec = parse_codec(text)
+    rows = MODEL.rows(np.arange(MODEL.size))
+    sizes = np.concatenate([np.full(row.shape, 10.0**-number).ravel() for number, row in enumerate(rows)])
+    change = (sizes * np.random.default_rng(0).uniform(0.5, 1, MODEL.size)).astype(np.float32)
+    sent = Update(3, 1, 0, MODEL.fingerprint, change, (), 7, change=codec.top is not None)
+    payload = encode(sent, codec, MODEL, np.random.default_rng(0))
+    arrived = decode(payload, MODEL).adapter
+    assert len(payload) <= expected_bytes(MODEL, [], codec)
+    assert "zstd" in text or len(payload) == expected_bytes(MODEL, [], codec)
+    if codec.top is None:
+        step = {"int8": 2.0**-6, "int4": 2.0**-2}.get(codec.numbers, 2.0**-8)
+        assert np.all(np.abs(arrived - change) <= step * sizes)
+    else:
+        assert np.count_nonzero(arrived) <= np.ceil(0.3 * MODEL.size)
+
+
+def test_b_alone_of_a_whole_model_is_refused():
+    payload = bytearray(
+        encode(Broadcast(1, MODEL.fingerprint, np.zeros(MODEL.size, np.float32), ()), FLOAT32, MODEL, None)
+    )
+    alone = encode(Broadcast(1, SPEC.fingerprint, np.zeros(SPEC.size_b, np.float32), ()), FLOAT32, SPEC, None)
+    payload[:8] = alone[:8]
+    with pytest.raises(WireError, match="where the model itself is trained"):
+        decode(bytes(payload), MODEL)

@@ -1,0 +1,92 @@
+"""What a kind of model must know: how examples become numbers, numbers a batch, and a batch answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from fltac.config import Task, Training
+from fltac.data.columns import Rows, Split, classes, labels
+from fltac.errors import Problem
+
+Source = tuple[str, str | None]  # a folder or hub id, and a revision
+
+
+class Examples(Protocol):
+    """Encoded examples: compact arrays, made once, which every worker of a node shares."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(n,) what each takes, up to a factor: its tokens. Like lengths are batched together."""
+
+    @property
+    def answers(self) -> np.ndarray:
+        """(m,) int64: all that is to be answered, a class an example or the tokens of its response."""
+
+
+class Batch(NamedTuple):
+    inputs: dict[str, torch.Tensor]
+    answers: torch.Tensor  # (b,) int64 classes; (b, t) int64 tokens, -100 where nothing is asked
+
+
+class Kind(Protocol):
+    """One kind of model. No other file asks which it is."""
+
+    trains_head: bool  # the last linear layer is taken off and each task trains its own; else the model's stays frozen
+    has_tokenizer: bool  # beside its weights
+    writes: bool  # it answers in text
+    peft_task: str | None  # what PEFT calls it
+
+    def auto_model(self) -> Any:
+        """The transformers Auto class that loads it."""
+
+    def read(self, task: Task, train: Rows, test: Rows) -> tuple[tuple[str, ...], Split, Split]:
+        """A task's classes (none where answers are texts) and its examples. Raises InputError where they do not fit."""
+
+    def misfits(self, module: nn.Module, config: Any, training: Training) -> Iterable[Problem]:
+        """What of the experiment this model cannot take; `module` has no weights."""
+
+    def tokens(self, config: Any, training: Training) -> int:
+        """How many an example has at most."""
+
+    def choices(self, config: Any, classes: int) -> int:
+        """Among how many an answer is one."""
+
+    def encode(self, split: Split, source: Source, training: Training, key: str) -> Examples:
+        """Examples as numbers, cut to size, not padded. Raises InputError about `key` where one cannot be read."""
+
+    def collate(self, examples: Any, rows: np.ndarray, device: torch.device) -> Batch:
+        """The rows of what `encode` made as one batch."""
+
+    def answer(self, module: nn.Module, head: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (m, choices) float32 and right answers (m,); both losses and accuracy are made of them."""
+
+
+def classify(module: nn.Module, head: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (b, classes) and classes (b,): with its head taken off, the model's logits are what goes into the head."""
+    features: torch.Tensor = module(**batch.inputs).logits
+    return head(features.float()), batch.answers
+
+
+def labelled(
+    task: Task, train: Rows, test: Rows, columns: Iterable[tuple[list[Any], list[Any]]]
+) -> tuple[tuple[str, ...], Split, Split]:
+    """Classes and examples of columns that are read, (train, test) each."""
+    names = classes(train, test, task.label)
+    in_train, in_test = zip(*columns, strict=True)
+    return (
+        names,
+        Split(tuple(in_train), labels(train, task.label, names)),
+        Split(tuple(in_test), labels(test, task.label, names)),
+    )
+
+
+def inputs_of(task: Task, train: Rows) -> tuple[str, ...]:
+    """The columns that go in; of a sample all but its label."""
+    return task.inputs or tuple(name for name in train.table.column_names if name != task.label)

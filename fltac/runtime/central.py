@@ -1,0 +1,145 @@
+"""All data in one place, on Ray Train: a group of workers that take parts of every batch, the bar of a federation.
+
+The round loop is the federation's own with a single client. It runs in the first worker; the others follow it, call
+by call, so that all have trained the same when it goes on.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import ray
+from ray import train
+from ray.train.torch import TorchTrainer, get_device
+from ray.util.queue import Queue
+
+from fltac.client import Job, Ledger, Order
+from fltac.federation import federate
+from fltac.model.training import Score
+from fltac.records.rounds import RoundRecord
+from fltac.records.store import RunDirectory
+from fltac.runtime.capacity import Need
+from fltac.runtime.local import LocalRuntime
+from fltac.server.state import Post, Setup
+from fltac.world import World
+
+
+def run_central(
+    world: World, setup: Setup, directory: RunDirectory, need: Need, tell: Callable[[RoundRecord], None]
+) -> None:
+    """The rounds that the run still lacks, on `need.actors` workers; Ray Train's own files are gone afterwards.
+
+    One worker computes what `local.py` computes, to the bit; several add their parts of a gradient in another order.
+    The run directory must be on storage that all nodes share. Raises what a worker raised.
+    """
+    records = Queue(actor_options={"num_cpus": 0})
+    told = threading.Thread(target=_tell_all, args=(records, tell), daemon=True)
+    told.start()
+    resources = {"CPU": need.num_cpus} | ({"GPU": need.num_gpus} if need.num_gpus else {})
+    folder = directory.path.resolve() / "ray-train"
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={
+            "world": ray.put(world),
+            "setup": setup,
+            "run": str(directory.path.resolve()),
+            "records": records,
+        },
+        scaling_config=train.ScalingConfig(
+            num_workers=need.actors, use_gpu=need.num_gpus > 0, resources_per_worker=resources
+        ),
+        run_config=train.RunConfig(name="central", storage_path=str(folder)),
+    )
+    try:
+        trainer.fit()
+    except train.WorkerGroupError as error:  # which tells of each worker's error in parts
+        raise next(iter(error.worker_failures.values())) from None
+    finally:
+        records.put(None)
+        told.join(timeout=10)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _tell_all(records: Queue, tell: Callable[[RoundRecord], None]) -> None:
+    while (record := records.get()) is not None:
+        tell(record)
+
+
+def _work(config: dict[str, Any]) -> None:
+    """What each worker runs; Ray Train has made them a team."""
+    import torch
+
+    if get_device().type == "cuda":
+        torch.cuda.set_device(get_device())
+    with LocalRuntime(ray.get(config["world"]), config["setup"]) as local:
+        if train.get_context().get_world_rank() > 0:
+            _follow(local)
+            return
+        leader = _Leader(local)
+        for record in federate(local.host.world, leader, RunDirectory(config["run"])):
+            config["records"].put(record)
+            leader.report(record.line)
+        _say(None)
+
+
+def _follow(local: LocalRuntime) -> None:
+    while (call := _say(None)) is not None:
+        name, values = call
+        CALLS[name](local, *values)
+
+
+class _Leader:
+    """The runtime of the first worker: what is trained and judged, all do together."""
+
+    def __init__(self, local: LocalRuntime) -> None:
+        self.local = local
+        self.start, self.aggregate, self.snapshot = local.start, local.aggregate, local.snapshot
+
+    def train(self, round: int, orders: Sequence[Order], post: Post) -> tuple[list[Any], Ledger]:
+        updates, ledger = self._all("train", round, orders, post)
+        return updates, ledger
+
+    def evaluate(self, jobs: Sequence[Job], post: Post) -> list[Score]:
+        scores: list[Score] = self._all("evaluate", jobs, post)
+        return scores
+
+    def report(self, line: Mapping[str, Any]) -> None:
+        """The round's figures, where Ray's dashboard shows them."""
+        self._all("report", {name: value for name, value in line.items() if isinstance(value, int | float)})
+
+    def _all(self, name: str, *values: Any) -> Any:
+        _say((name, values))
+        return CALLS[name](self.local, *values)
+
+
+def _evaluate(local: LocalRuntime, jobs: Sequence[Job], post: Post) -> list[Score]:
+    """Each worker judges a part; the first gets all scores, in order."""
+    from torch import distributed
+
+    count, rank = train.get_context().get_world_size(), train.get_context().get_world_rank()
+    mine = local.evaluate(jobs[rank::count], post)
+    if count == 1:
+        return mine
+    parts: list[Any] | None = [None] * count if rank == 0 else None
+    distributed.gather_object(mine, parts)
+    return [parts[index % count][index // count] for index in range(len(jobs))] if parts else []
+
+
+CALLS: dict[str, Callable[..., Any]] = {
+    "train": lambda local, *values: local.train(*values),
+    "evaluate": _evaluate,
+    "report": lambda local, line: train.report(line),
+}
+
+
+def _say(call: tuple[str, tuple[Any, ...]] | None) -> Any:
+    """From the first worker to all; the others call it to hear."""
+    from torch import distributed
+
+    heard = [call]
+    if train.get_context().get_world_size() > 1:
+        distributed.broadcast_object_list(heard, device=get_device() if distributed.get_backend() == "nccl" else None)
+    return heard[0]

@@ -1,0 +1,108 @@
+"""All data in one place: the same rounds with one client that sends nothing, on one worker or several."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import fltac
+from fltac.data.shards import Shard, pooled
+from fltac.errors import InputError
+from fltac.estimate import estimate
+from fltac.model.training import turns
+from fltac.records.store import RunDirectory
+from fltac.runtime import launch
+from fltac.world import plan
+from tests.runtime.test_identity import run
+
+LEARNS = ["training.steps=10", "training.learning_rate=1e-2"]
+
+
+def test_one_client_holds_what_all_held_and_takes_their_steps():
+    shards = {
+        (0, 0): [Shard("b", np.array([4, 0]))],
+        (0, 1): [Shard("a", np.array([1]))],
+        (2, 0): [Shard("b", np.array([2]))],
+        (3, 0): [Shard("b", np.array([1]))],
+    }
+    held = pooled(shards, fraction=1.0)
+    assert list(held) == [(0, 0), (0, 1)]
+    assert [(one.task, one.indices.tolist(), one.turns) for (one,) in held.values()] == [
+        ("a", [1], 1),
+        ("b", [0, 1, 2, 4], 3),
+    ]
+    assert [one.turns for (one,) in pooled(shards, fraction=0.5).values()] == [1, 2]  # half of three, rounded up
+
+
+def test_works_of_equal_length_take_turns_and_others_are_spread_evenly():
+    assert turns([2, 2]) == [(0, 0), (1, 0), (0, 1), (1, 1)]
+    assert turns([4, 2]) == [(0, 0), (1, 0), (0, 1), (0, 2), (1, 1), (0, 3)]
+    assert turns([1, 0, 3]) == [(2, 0), (0, 0), (2, 1), (2, 2)]
+
+
+@pytest.mark.parametrize("method", ["central", "central-mixed"])
+def test_it_learns_more_than_clients_alone_and_sends_nothing(tiny_file, tmp_path, method):
+    alone = fltac.run(fltac.load(tiny_file, ["method=local", *LEARNS]), out=tmp_path / "local", runtime="local")
+    experiment = fltac.load(tiny_file, [f"method={method}", *LEARNS])
+    summary = fltac.run(experiment, out=tmp_path / "run", runtime="local")
+    assert summary.accuracy_mean > alone.accuracy_mean + 0.1
+    assert (summary.bytes_up, summary.bytes_down, summary.bytes_base) == (0, 0, 0)
+    guess = estimate(plan(experiment))
+    assert (guess.bytes_up, guess.bytes_down, guess.bytes_first) == (0, 0, 0)
+    rows = RunDirectory(tmp_path / "run").table("updates").to_pylist()
+    assert {row["client"] for row in rows} == {0}
+    assert sum(row["num_examples"] for row in rows if row["round"] == 1) == 120 + 108 + 120
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_one_worker_does_what_one_process_does_two_come_near_and_go_on_from_where_they_were(
+    tiny_file, tmp_path, ray_address
+):
+    """Two add the halves of each gradient: other sums in float32, nothing else."""
+    asked = ["method=central-mixed", *LEARNS]
+    local = run(tiny_file, tmp_path / "local", *asked, runtime="local")
+    assert run(tiny_file, tmp_path / "one", *asked, address=ray_address) == local
+    told = []
+    experiment = fltac.load(tiny_file, [*asked, "resources.actors=2"])
+    whole = fltac.run(experiment, out=tmp_path / "two", address=ray_address, tell=told.append)
+    assert [record.round for record in told] == [1, 2]
+    (one,), (two,) = (RunDirectory(tmp_path / name).last_adapters()[1].values() for name in ("one", "two"))
+    one, two = load_file(one), load_file(two)
+    assert one.keys() == two.keys()
+    for name in one:
+        np.testing.assert_allclose(one[name], two[name], rtol=1e-2, atol=1e-4)
+    assert not (tmp_path / "two" / "ray-train").exists()
+
+    cut = tmp_path / "cut"
+    fltac.run(fltac.load(tiny_file, [*asked, "resources.actors=2", "rounds=1"]), out=cut, address=ray_address)
+    (cut / "summary.json").unlink()
+    experiment = json.loads((cut / "experiment.json").read_text()) | {"rounds": 2}
+    (cut / "experiment.json").write_text(json.dumps(experiment))
+    again = launch.resume(cut, address=ray_address)
+    assert (again.rounds, again.accuracy) == (2, whole.accuracy)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_workers_error_is_the_runs(tiny_file, tmp_path, ray_address):
+    experiment = fltac.load(tiny_file, ["method=central", "resources.actors=2", "training.learning_rate=1e30"])
+    with pytest.raises(FloatingPointError, match=r"lower training.learning_rate \(it is 1e\+30\)"):
+        fltac.run(experiment, out=tmp_path / "bad", address=ray_address)
+
+
+def test_what_means_nothing_in_one_place_is_refused(tiny_file):
+    wrong = [
+        "method=central",
+        "clustering.type=hdbscan",
+        "resources.actors=9",
+        'changes=[{type="client-leaves", round=2, client=1}]',
+    ]
+    with pytest.raises(InputError) as raised:
+        fltac.load(tiny_file, wrong)
+    assert [(problem.key, problem.got) for problem in raised.value.problems if problem.key != "changes"] == [
+        ("clustering.type", "hdbscan"),
+        ("resources.actors", 9),
+    ]
+    assert any("one client holds all, always" in problem.what for problem in raised.value.problems)
