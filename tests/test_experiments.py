@@ -66,9 +66,7 @@ def test_without_a_hub_one_line_says_what_cannot_be_had(name):
 
 
 def test_dollys_partition_as_drawn_is_all_that_differs():
-    named, drawn = (
-        json.loads(fltac.load(FOLDER / f"dolly_llama{which}.toml").dump()) for which in ("", "_drawn")
-    )
+    named, drawn = (json.loads(fltac.load(FOLDER / f"dolly_llama{which}.toml").dump()) for which in ("", "_drawn"))
     assert {key for key in named if named[key] != drawn[key]} == {"name", "clients"}
     partition = fltac.load(FOLDER / "dolly_llama_drawn.toml").clients.partition
     assert isinstance(partition, Table)

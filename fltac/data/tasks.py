@@ -19,7 +19,7 @@ from fltac.seeds import generator
 Reader = Callable[[Task, Rows, Rows], tuple[tuple[str, ...], Split, Split]]  # -> classes, train, test
 
 
-class Unreached(InputError):
+class UnreachedError(InputError):
     """A data set that the hub's library could not get at all: further tasks of it need not wait for the same."""
 
 
@@ -58,7 +58,7 @@ def load_tasks(experiment: Experiment, read: Reader) -> list[TaskData]:
             continue
         try:
             loaded.append(_load(task, f"tasks.{index}", Path(experiment.data.root), experiment.seed, read))
-        except Unreached as error:
+        except UnreachedError as error:
             unreached.add(str(error.problems[0].got))
             problems += error.problems
         except InputError as error:
@@ -111,7 +111,7 @@ def _read_hub(source: HubTask, key: str, split: str) -> pa.Table:
         what = (
             f"cannot be had from the hub; check the id, the split and the connection ({type(error).__name__}: {reason})"
         )
-        kind = Unreached if isinstance(error, ConnectionError) else InputError
+        kind = UnreachedError if isinstance(error, ConnectionError) else InputError
         raise kind(Problem(f"{key}.source.path", what, source.path)) from None
     table = loaded.with_format("arrow")[:]
     features = {"info": {"features": loaded.features.to_dict()}}
