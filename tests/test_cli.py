@@ -308,6 +308,7 @@ def test_check_prints_the_resolved_experiment_and_estimates_and_starts_nothing(t
     assert ["clustering", "kmeans", "command", "line"] in words
     assert ["similarity", "blend", "preset", "fltac", "(default)"] in words
     assert "adapter: 256 numbers on 4 layers" in out
+    assert ["one", "of", "all", "3", "tasks", "3", "768", "231", "999"] in words
     assert "ray" not in sys.modules or not sys.modules["ray"].is_initialized()
 
 

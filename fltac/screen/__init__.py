@@ -168,7 +168,7 @@ def checked(plan: Plan, origins: Mapping[str, str], guess: Estimate) -> None:
 
 
 def _trained(plan: Plan, guess: Estimate) -> None:
-    """Parameters a client trains, adapters and heads apart: that with fewest, that with most, one of all tasks."""
+    """Parameters, adapters and heads apart: of the client with fewest, of the one with most, of one of all tasks."""
     by_size = sorted(guess.clients, key=lambda client: guess.clients[client].all)
     rows = {f"client {client}": guess.clients[client] for client in (by_size[0], by_size[-1])}
     rows[f"one of all {len(plan.tasks)} tasks"] = guess.one_of_all
