@@ -194,8 +194,9 @@ def recommend(
         raise InputError(Problem("-o", "is written as JSON; name a file that ends in .json", str(file)), "command line")
     table = chosen(trajectories(folders), choose or ())
     choice = recommend(table, tolerance)
+    tiers = by_tier_of(table, choice, network or ())
     told.recommended(choice, tolerance)
-    told.tiers(by_tier_of(table, choice, network or ()))
+    told.tiers(tiers)
     write_recommended(choice, file)
     screen.say(f"fltac run {file} runs it")
 

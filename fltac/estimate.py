@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from fltac.config import Ifca, parse_codec
@@ -18,6 +20,18 @@ ACTIVATION_BYTES = (
 LOGIT_BYTES = 12  # of a vocabulary: its logits, their probabilities and their gradients in float32
 
 
+class Trained(NamedTuple):
+    """Parameters that a client trains."""
+
+    adapters: int  # how many
+    adapter: int  # numbers in all of them
+    heads: int  # numbers in its heads
+
+    @property
+    def all(self) -> int:
+        return self.adapter + self.heads
+
+
 class Estimate(NamedTuple):
     """Bytes a round, both ways, if all slots there ever are train as often as `fraction` says; memory in MB.
 
@@ -31,14 +45,30 @@ class Estimate(NamedTuple):
     slots: int
     base_mb: float  # once a node
     actor_mb: float  # each client actor beside the base
+    clients: Mapping[int, Trained]  # what each trains of the tasks that it holds first
+    one_of_all: Trained  # what a client that held every task would train
+
+
+def trained(plan: Plan, tasks: Sequence[str]) -> Trained:
+    """By a client that holds these tasks: an adapter each, or one where adapters are shared, and a head each."""
+    exchange = plan.experiment.exchange
+    adapters = 1 if exchange.adapters == "shared" else len(tasks)
+    size = plan.spec.size_b if exchange.factors == "b" else plan.spec.size
+    return Trained(adapters, adapters * size, sum(map(math.prod, _heads(plan, tasks))))
+
+
+def _heads(plan: Plan, tasks: Sequence[str]) -> list[tuple[int, int]]:
+    """Their heads' shapes: a row a class, a column more than the numbers that go in."""
+    return [(plan.classes[task], plan.width + 1) for task in tasks]
 
 
 def estimate(plan: Plan) -> Estimate:
     """From shapes alone; no weight is loaded."""
-    experiment, columns = plan.experiment, plan.width + 1
-    heads: dict[int, list[tuple[int, int]]] = {}
+    experiment = plan.experiment
+    held: dict[int, list[str]] = {}
     for (client, _), shard in holding(plan.shards, 0).items():
-        heads.setdefault(client, []).append((plan.classes[shard.task], columns))
+        held.setdefault(client, []).append(shard.task)
+    heads = {client: _heads(plan, tasks) for client, tasks in held.items()}
     shared = experiment.exchange.adapters == "shared"
     sent = [group for shapes in heads.values() for group in ([shapes] if shared else [[one] for one in shapes])]
     if experiment.exchange.heads == "local":
@@ -68,4 +98,6 @@ def estimate(plan: Plan) -> Estimate:
         slots=len(sent),
         base_mb=plan.base_size * item / 1e6,
         actor_mb=PROCESS_MB + activations / 1e6,
+        clients={client: trained(plan, tasks) for client, tasks in held.items()},
+        one_of_all=trained(plan, list(plan.classes)),
     )

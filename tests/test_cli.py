@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -307,6 +308,7 @@ def test_check_prints_the_resolved_experiment_and_estimates_and_starts_nothing(t
     assert ["clustering", "kmeans", "command", "line"] in words
     assert ["similarity", "blend", "preset", "fltac", "(default)"] in words
     assert "adapter: 256 numbers on 4 layers" in out
+    assert ["one", "of", "all", "3", "tasks", "3", "768", "231", "999"] in words
     assert "ray" not in sys.modules or not sys.modules["ray"].is_initialized()
 
 
@@ -349,6 +351,21 @@ def test_report_and_export_refuse_what_is_no_run(fltac, tmp_path):
         assert code == 2
         assert str(tmp_path) in err
         assert "is no run directory" in err
+
+
+def test_a_cost_is_a_row_a_run_however_many_and_wide(tiny, fltac, tmp_path):
+    fltac("run", tiny, "--runtime", "local", "--out", tmp_path / "a-run-with-a-long-name", "rounds=1")
+    for copy in range(8):
+        shutil.copytree(tmp_path / "a-run-with-a-long-name", tmp_path / f"a-run-with-a-long-name-{copy}")
+    code, out, err = fltac("cost", *sorted(tmp_path.iterdir()), "-n", "usd_per_gb=1")
+    assert (code, err) == (0, "")
+    rows = [line for line in out.splitlines() if line.strip().startswith("a-run-with-a-long-name")]
+    assert len(rows) == 9 * 3  # all rounds, to the same accuracy, by tier
+    assert len({len(row) for row in rows[:9]}) == 1
+    assert "assumed: $ 1 a GB of traffic" in out
+    code, _, err = fltac("cost", tmp_path / "a-run-with-a-long-name", "-n", "usd=1")
+    assert code == 2
+    assert "network.usd: unknown key" in err
 
 
 @pytest.mark.skipif(find_spec("umap") is not None, reason="umap-learn is installed")

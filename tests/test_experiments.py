@@ -1,12 +1,19 @@
 """Every experiment that ships is read, and the ones whose data can be had here are run."""
 
+import json
 import os
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 import fltac
+from fltac.config import Table
+from fltac.errors import InputError
+from fltac.estimate import estimate
 from fltac.records.store import RunDirectory
+from fltac.world import plan
 
 FOLDER = Path(__file__).parents[1] / "experiments"
 FILES = sorted(FOLDER.glob("*.toml"))
@@ -21,6 +28,79 @@ def test_there_are_experiments():
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_it_is_read_and_named_after_its_file(file):
     assert fltac.load(file).name == file.stem.replace("_", "-")
+
+
+# the hub's experiments, with the data sets and the model that each names
+HUB = {"glue_bert": 2, "cifar_vit": 3, "dolly_llama": 2, "dolly_llama_drawn": 2}
+SMALL = {"text_small": 36_864, "vision_small": 73_728, "dolly_small": 230_400}  # with the numbers of an adapter
+
+
+def shown(file: Path) -> list[tuple[Path, list[str]]]:
+    """The commands in a file's comments, and its bars, which are overrides alone, as (file, overrides)."""
+    commands = re.findall(r"^#     (\S+(?: \S+)*)", file.read_text(), re.MULTILINE)  # up to two spaces
+    found = []
+    for words in map(shlex.split, commands):
+        whole = words[0] == "fltac"
+        found.append((FOLDER.parent / words[2] if whole else file, words[3:] if whole else words))
+    return found
+
+
+@pytest.mark.parametrize("name", [*HUB, *SMALL])
+def test_the_commands_that_a_scenario_shows_are_experiments(name, tmp_path):
+    commands = shown(FOLDER / f"{name}.toml")
+    assert len(commands) >= 3
+    for file, overrides in commands:
+        placed = [override.replace("=FOLDER", f"={tmp_path}") for override in overrides]
+        fltac.load(file, placed if name in HUB else [f"data.root={tmp_path}", *placed])
+
+
+@pytest.mark.parametrize("name", HUB)
+def test_without_a_hub_one_line_says_what_cannot_be_had(name):
+    with pytest.raises(InputError) as refused:
+        plan(fltac.load(FOLDER / f"{name}.toml"))
+    lines = refused.value.lines()
+    assert len(lines) == HUB[name]
+    for line in lines:
+        assert re.match(r"(tasks\.\d|model)\.source\.path: cannot be had from the hub; check the id, ", line)
+        assert "connection" in line
+
+
+def test_dollys_partition_as_drawn_is_all_that_differs():
+    named, drawn = (json.loads(fltac.load(FOLDER / f"dolly_llama{which}.toml").dump()) for which in ("", "_drawn"))
+    assert {key for key in named if named[key] != drawn[key]} == {"name", "clients"}
+    partition = fltac.load(FOLDER / "dolly_llama_drawn.toml").clients.partition
+    assert isinstance(partition, Table)
+    pairs = sum(share > 0 for row in partition.shares.values() for share in row)
+    assert (pairs, round(16 * 10 / pairs, 1)) == (39, 4.1)  # FedIT's ten clients at rank 16 to pairs at rank 1
+    assert all(sum(row) == pytest.approx(1) for row in partition.shares.values())
+    assert all(map(any, zip(*partition.shares.values(), strict=True)))
+
+
+def write_shapes(folder: Path, name: str) -> list[str]:
+    """The shape of the model that a small scenario names, without its weights, where no package holds it."""
+    from transformers import Dinov2Config, LlamaConfig
+
+    shapes = {
+        "vision_small": Dinov2Config(hidden_size=384, num_attention_heads=6, image_size=518, patch_size=14),
+        "dolly_small": LlamaConfig(
+            hidden_size=576, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3, vocab_size=49_152
+        ),
+    }
+    if name not in shapes:
+        return []
+    shapes[name].save_pretrained(folder)
+    (folder / "tokenizer.json").touch()
+    return ["model.source.type=path", f"model.source.path={folder}"]
+
+
+@needs_data
+@pytest.mark.parametrize("name", SMALL)
+def test_a_small_scenario_is_planned_on_real_data(name, tmp_path):
+    planned = plan(fltac.load(FOLDER / f"{name}.toml", [f"data.root={DATA}", *write_shapes(tmp_path, name)]))
+    assert planned.spec.size == SMALL[name]
+    assert len({shard.task for each in planned.shards.values() for shard in each}) == len(planned.tasks) >= 3
+    guess = estimate(planned)
+    assert sum(one.adapters for one in guess.clients.values()) == guess.slots == len(planned.shards)
 
 
 @pytest.mark.slow

@@ -19,6 +19,10 @@ from fltac.seeds import generator
 Reader = Callable[[Task, Rows, Rows], tuple[tuple[str, ...], Split, Split]]  # -> classes, train, test
 
 
+class UnreachedError(InputError):
+    """A data set that the hub's library could not get at all: further tasks of it need not wait for the same."""
+
+
 @dataclass(frozen=True)
 class TaskData:
     """One task, ready to be made numbers: its classes (none where answers are texts) and its three splits."""
@@ -43,13 +47,20 @@ def majority(train: np.ndarray, test: np.ndarray) -> float:
 def load_tasks(experiment: Experiment, read: Reader) -> list[TaskData]:
     """All tasks of an experiment as a kind of model reads them, capped and split by named generators of its seed.
 
-    Raises InputError listing what is wrong in every task, not in the first alone.
+    Raises InputError listing what is wrong in every task, not in the first alone; of a hub's data set that cannot be
+    reached it is said once.
     """
     loaded: list[TaskData] = []
     problems: list[Problem] = []
+    unreached: set[str] = set()
     for index, task in enumerate(experiment.tasks):
+        if isinstance(task.source, HubTask) and task.source.path in unreached:
+            continue
         try:
             loaded.append(_load(task, f"tasks.{index}", Path(experiment.data.root), experiment.seed, read))
+        except UnreachedError as error:
+            unreached.add(str(error.problems[0].got))
+            problems += error.problems
         except InputError as error:
             problems += error.problems
     if problems:
@@ -100,7 +111,8 @@ def _read_hub(source: HubTask, key: str, split: str) -> pa.Table:
         what = (
             f"cannot be had from the hub; check the id, the split and the connection ({type(error).__name__}: {reason})"
         )
-        raise InputError(Problem(f"{key}.source.path", what, source.path)) from None
+        kind = UnreachedError if isinstance(error, ConnectionError) else InputError
+        raise kind(Problem(f"{key}.source.path", what, source.path)) from None
     table = loaded.with_format("arrow")[:]
     features = {"info": {"features": loaded.features.to_dict()}}
     return table.replace_schema_metadata({"huggingface": json.dumps(features)})

@@ -149,11 +149,12 @@ def mean(each: Sequence[Cost], name: str) -> Cost:
 
 
 def dollars(amount: float) -> str:
-    """`$ 12.30`, two digits that are not zero below a dollar: `$ 0.0042`."""
+    """`$ 12.30`, two digits that are not zero below a dollar: `$ 0.0042`, `$ 6.7e-07`."""
     if math.isnan(amount):
         return "-"
-    digits = 2 if abs(amount) >= 1 or amount == 0 else 1 - math.floor(math.log10(abs(amount)))
-    return f"{'-' if amount < 0 else ''}$ {abs(amount):.{digits}f}"
+    size = abs(amount)
+    digits = 2 if size >= 1 or size == 0 else 1 - math.floor(math.log10(size))
+    return f"{'-' if amount < 0 else ''}$ " + (f"{size:.1e}" if digits > 4 else f"{size:.{digits}f}")
 
 
 def _trained(run: Run) -> pd.Series:

@@ -133,7 +133,7 @@ def times(value: float) -> str:
 
 
 def _dollars(amount: float) -> str:
-    return NOTHING if pd.isna(amount) else dollars(amount).replace("-", MINUS)
+    return NOTHING if pd.isna(amount) else dollars(amount).replace("-$", f"{MINUS}$")
 
 
 def share(part: float, whole: float) -> str:

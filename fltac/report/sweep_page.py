@@ -28,6 +28,7 @@ from fltac.report.fronts import (
 )
 from fltac.report.map import accuracy_against_bytes, accuracy_by_task
 from fltac.report.page import environment, write_page
+from fltac.report.ranks import accuracy_against_rank
 from fltac.report.reading import read_runs
 from fltac.report.tiers import network_of
 
@@ -66,6 +67,7 @@ def write_sweep_report(
         seeds=sorted(rows["seeds"].unique()),
         map=accuracy_against_bytes(rows, across),
         by_task=accuracy_by_task(rows, across),
+        by_rank=accuracy_against_rank(rows, choose),
         bars=across,
         costs=costs(table).to_dict("records"),
         ledger=of_sweeps(table, network, comparable),

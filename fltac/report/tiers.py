@@ -52,7 +52,9 @@ def wire_seconds(run: Run, network: Network, instead: float | None = None) -> pd
     lines[OTHERS] = network.up_mbps, network.down_mbps, network.latency_ms
     rows["tier"] = [tier[client] for client in rows["client"]]
     up, down, latency = (rows["tier"].map({name: line[part] for name, line in lines.items()}) for part in range(3))
-    return rows.assign(seconds=2 * latency / 1e3 + 8e-6 * rows["bytes_down"] / down + 8e-6 * rows["bytes_up"] / up)
+    sends = rows["bytes_up"] + rows["bytes_down"] != 0  # where all data are in one place nothing does
+    seconds = 2 * latency / 1e3 + 8e-6 * rows["bytes_down"] / down + 8e-6 * rows["bytes_up"] / up
+    return rows.assign(seconds=seconds.where(sends, 0.0))
 
 
 def by_tier(run: Run, network: Network) -> pd.DataFrame:

@@ -152,6 +152,7 @@ def checked(plan: Plan, origins: Mapping[str, str], guess: Estimate) -> None:
     one, rounds = experiment.resources.client, experiment.rounds
     where = f"on {len(plan.spec.layers)} layers" if plan.spec.layers else "the model's own, all of them"
     say(f"adapter: {plan.spec.size:,} numbers {where}; base: {plan.base_size:,} parameters")
+    _trained(plan, guess)
     first = f", {size(guess.bytes_first)} once" if guess.bytes_first else ""
     most = "; at most, before zstd" if "zstd" in experiment.wire.up + experiment.wire.down else ""
     total = rounds * (guess.bytes_up + guess.bytes_down) + guess.bytes_first
@@ -164,3 +165,16 @@ def checked(plan: Plan, origins: Mapping[str, str], guess: Estimate) -> None:
         f"Ray resources: client actors ({experiment.resources.actors}) of {one.num_cpus:g} CPUs"
         f" and {one.num_gpus:g} GPUs, one aggregator of 0 CPUs"
     )
+
+
+def _trained(plan: Plan, guess: Estimate) -> None:
+    """Parameters, adapters and heads apart: of the client with fewest, of the one with most, of one of all tasks."""
+    by_size = sorted(guess.clients, key=lambda client: guess.clients[client].all)
+    rows = {f"client {client}": guess.clients[client] for client in (by_size[0], by_size[-1])}
+    rows[f"one of all {len(plan.tasks)} tasks"] = guess.one_of_all
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("parameters trained by", "adapters", "in adapters", "in heads", "in all"):
+        table.add_column(name, justify="left" if name.startswith("parameters") else "right")
+    for who, one in rows.items():
+        table.add_row(who, *(f"{count:,}" for count in (one.adapters, one.adapter, one.heads, one.all)))
+    console.print(table)

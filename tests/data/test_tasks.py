@@ -9,6 +9,7 @@ import pyarrow.parquet
 import pytest
 
 from fltac.data.tasks import load_tasks
+from fltac.errors import InputError
 from fltac.layers import load
 from fltac.model.kinds import KINDS
 
@@ -158,3 +159,24 @@ def test_a_sample_needs_no_inputs(tmp_path):
     (task,) = load_tasks(load(tmp_path / "experiment.toml"), READ)
     assert task.classes == ("differs", "matches")
     assert (len(task.train.columns), len(task.train), len(task.test)) == (2, 10, 4)
+
+
+def test_a_data_set_that_no_hub_gives_is_told_once(tmp_path):
+    task = """
+        [[tasks]]
+        name = "{0}"
+        source = {{ type = "hub", path = "{1}", name = "{0}" }}
+        inputs = ["text"]
+    """
+    (tmp_path / "experiment.toml").write_text(
+        'name = "x"\nmodel.source = { type = "hub", path = "m" }'
+        + task.format("a", "no/such")
+        + task.format("b", "no/such")
+        + task.format("c", "nor/this")
+    )
+    with pytest.raises(InputError) as refused:
+        load_tasks(load(tmp_path / "experiment.toml"), READ)
+    assert [(problem.key, problem.got) for problem in refused.value.problems] == [
+        ("tasks.0.source.path", "no/such"),
+        ("tasks.2.source.path", "nor/this"),
+    ]

@@ -138,14 +138,21 @@ def test_the_network_is_the_experiments_with_what_is_asked_on_top(folders):
 
 
 def test_the_page_tells_what_the_terminal_does(folders, tmp_path):
-    overrides = ["usd_per_gb=1000"]
+    overrides = ["usd_per_gb=1000", "tiers=[{name='phone', share=0.5, up_mbps=5, down_mbps=20}]"]
     text = write_report(folders, tmp_path / "page.html", overrides=overrides).read_text()
     ledger, _ = costs(folders, overrides)
     assert text.count("<caption>What all rounds cost and saved.") == 1
-    assert "$ 1000.0 a GB of traffic" in text
+    assert "$ 1000 a GB of traffic" in text
+    assert "50 % of the clients (phone) 5 up, 20 down and 50 ms" in text
     for one in (*ledger.whole, *ledger.equal):
         assert f"<td>{dollars(one.usd_traffic)}</td><td>" in text
 
 
 def test_dollars_keep_two_digits():
-    assert [dollars(one) for one in (12.3, 0, 0.0042, -0.5)] == ["$ 12.30", "$ 0.00", "$ 0.0042", "-$ 0.50"]
+    assert [dollars(one) for one in (12.3, 0, 0.0042, -0.5, 6.7e-7)] == [
+        "$ 12.30",
+        "$ 0.00",
+        "$ 0.0042",
+        "-$ 0.50",
+        "$ 6.7e-07",
+    ]

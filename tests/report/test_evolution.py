@@ -1,5 +1,7 @@
 """The evolution of adapters on hand-written sketches and layers, and what is said where there are none."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
@@ -19,6 +21,9 @@ LAYERS = {"enc.layer.0.query": 0.25, "enc.layer.0.value": 0.5, "enc.layer.1.quer
 def evolve(folder, rounds, slots=((0, 0), (0, 1), (1, 0), (1, 1)), layers=LAYERS, kind="both"):
     """Each slot goes its way's length a round, client 1 half as far; layer by layer a separation plus round / 100."""
     run = RunDirectory(folder)
+    experiment = json.loads(run.experiment_file.read_text())
+    experiment["clients"]["count"] = 1 + max(client for client, _ in slots)
+    run.experiment_file.write_text(json.dumps(experiment))
     for round in range(1, rounds + 1):
         updates = [
             update(round, client, slot, ("news", "tweets")[slot])

@@ -1,0 +1,59 @@
+"""How much rank a task needs, and whether a larger model or another method needs less: accuracy against rank."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from fltac.points import label
+from fltac.report.fronts import parameters, tasks
+from fltac.report.style import SYMBOLS, colour, plain, run_line
+
+RANK = "adapter.rank"
+LINES = 12  # more would bury each other
+
+
+def accuracy_against_rank(rows: pd.DataFrame, chosen: Sequence[str] = ()) -> go.Figure | None:
+    """A panel for the mean and each task: accuracy on test with its interval against the adapter's rank, a line
+    for each value of all other parameters but those in `chosen`, whose best value may be another at each rank.
+
+    None where fewer than two ranks were run, or where the lines would be too many.
+    """
+    if RANK not in rows or rows[RANK].nunique() < 2:
+        return None
+    others = [name for name in parameters(rows) if name not in (RANK, *chosen) and rows[name].nunique(dropna=False) > 1]
+    lines = [((), rows)] if not others else list(rows.groupby(others, sort=False, dropna=False))
+    if len(lines) > LINES:
+        return None
+    names = ["accuracy", *tasks(rows)]
+    columns = min(3, len(names))
+    high = math.ceil(len(names) / columns)
+    titles = ["mean", *(html.escape(name.removeprefix("accuracy.")) for name in names[1:])]
+    figure = make_subplots(high, columns, subplot_titles=titles, horizontal_spacing=0.07)
+    plain(figure, 60 + 300 * high).update_layout(showlegend=bool(others), margin_t=70)
+    for panel, name in enumerate(names):
+        place = {"row": panel // columns + 1, "col": panel % columns + 1}
+        for number, (values, each) in enumerate(lines):
+            each = each.sort_values(RANK)
+            what = html.escape(label(dict(zip(others, values, strict=True)))) if others else "all"
+            half = (each[f"{name}.high"] - each[name]).fillna(0)
+            trace = go.Scatter(
+                x=each[RANK].tolist(),
+                y=each[name].tolist(),
+                error_y={"array": half.tolist(), "thickness": 1, "width": 3},
+                mode="lines+markers",
+                name=what,
+                legendgroup=what,
+                showlegend=panel == 0,
+                line=run_line(number),
+                marker={"color": colour(number), "size": 7, "symbol": SYMBOLS[number % len(SYMBOLS)]},
+                hovertemplate=f"{what}<br>rank %{{x}}: %{{y:.3f}}<extra></extra>",
+            )
+            figure.add_trace(trace, **place)
+    ranks = sorted(rows[RANK].unique().tolist())
+    return figure.update_xaxes(type="log", tickvals=ranks, ticktext=[str(rank) for rank in ranks], title_text="rank")
