@@ -1,71 +1,97 @@
-"""How often `fltac route` names the right cluster: a finished run, draws of unseen examples of each of its tasks.
+"""How often does `fltac route` name the right cluster? The table of README.md, for finished runs of classifiers.
 
-    .venv/bin/python -m experiments.routing RUN... [--draws 5] [--join]
+    python -m experiments.routing RUN... [--draws 100] [--joins 5]
 
-Examples are of the tasks' test files, which nobody trained on. Right is the cluster whose members hold most of the task
-(`Trained.home`). Prints, by rule and number of examples, how many of tasks x draws are right.
+Newcomers are drawn from the tasks' test sets, which nobody trained on. Right is the cluster whose members hold most of
+the task (`Trained.home`). `--joins` is how many of the draws also train an adapter.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections import Counter
-from pathlib import Path
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
 
 from fltac.answering import Trained
-from fltac.config import FilesTask
-from fltac.data.columns import Rows, Split, labels
-from fltac.data.tasks import read_file
-from fltac.routing import Newcomer, _information, _joined, _loss, _tried
+from fltac.data.tasks import TaskData, load_tasks
+from fltac.routing import Newcomer, information, joined, likelihood, tried
 from fltac.seeds import generator
 
 SIZES = (8, 32, 128)
+POOL = 640  # examples of a test set, from which newcomers are drawn
 
 
-def measure(folder: str, draws: int, join: bool) -> None:
-    trained = Trained(folder)
-    right: Counter[tuple[str, int]] = Counter()
-    wrong: Counter[tuple[str, int, str]] = Counter()
-    for task in trained.experiment.tasks:
-        assert isinstance(task.source, FilesTask)
-        table = read_file(Path(trained.experiment.data.root) / task.source.test, task.name)
-        home, names = trained.home(task.name), trained.classes(task.name)
+class Guess(NamedTuple):
+    """Which cluster a rule names for a newcomer with so many examples of a task."""
+
+    rule: str
+    examples: int
+    task: str
+    cluster: int
+
+
+def guesses(trained: Trained, draws: int, joins: int) -> Iterator[Guess]:
+    """Each rule's guess for each draw of each task."""
+    wider = [task.model_copy(update={"max_test": POOL}) for task in trained.experiment.tasks]
+    experiment = trained.experiment.model_copy(update={"tasks": tuple(wider)})
+    for task in load_tasks(experiment, trained.kind.read):
+        said = list(tried(trained, Newcomer(trained.encode(task.test, task.name), 2, False)))
         for draw in range(draws):
-            order = generator(draw, "routing", task.name).permutation(table.num_rows)
+            order = generator(draw, "routing", task.name).permutation(len(task.test))
             for size in SIZES:
-                rows = Rows(table.take(order[:size]), task.name, task.name)
-                asked, numbers = trained.kind.ask(task, rows), labels(rows, task.label, names)
-                seen = max(2, int(numbers.max()) + 1)  # what somebody with these examples knows of the classes
-                examples = trained.encode(Split(asked, numbers), task.name)
-                knows = Newcomer(examples, len(names), True)
+                rows = order[:size]
+                numbers, classes = task.test.labels[rows], len(task.classes)
+                least = max(2, int(numbers.max()) + 1)  # what somebody with these examples knows of the classes
+                each = [(one.cluster, one.probabilities[rows]) for one in said]
+                wide = [(cluster, p) for cluster, p in each if p.shape[1] >= least]
+                told = [(cluster, p) for cluster, p in each if p.shape[1] == classes]
                 found = {
-                    "loss, classes seen": (1, _tried(trained, Newcomer(examples, seen, False), _loss)),
-                    "loss, classes told": (1, _tried(trained, knows, _loss)),
-                    "information, any head": (-1, _tried(trained, Newcomer(examples, 2, False), _information)),
-                    "information, classes told": (-1, _tried(trained, knows, _information)),
+                    "labels": [(likelihood(p, numbers), cluster) for cluster, p in wide],
+                    "labels, all classes named": [(likelihood(p, numbers), cluster) for cluster, p in told],
+                    "no labels": [(information(p), cluster) for cluster, p in each],
+                    "no labels, number of classes": [(information(p), cluster) for cluster, p in told],
                 }
-                if join:
-                    found["join"] = (-1, _joined(trained, knows))
-                for rule, (sign, scores) in found.items():
-                    best = min(scores, key=lambda one: sign * one[2])[0]
-                    right[rule, size] += best == home
-                    wrong[rule, size, task.name] += best != home
-        print(f"{task.name} done", flush=True)
-    total = draws * len(trained.experiment.tasks)
-    print(f"{folder}: right of {total} with {', '.join(map(str, SIZES))} examples")
+                if draw < joins:
+                    found["--join"] = _joined(trained, task, rows)
+                for rule, scores in found.items():
+                    yield Guess(rule, size, task.name, max(scores)[1])
+
+
+def _joined(trained: Trained, task: TaskData, rows: np.ndarray) -> list[tuple[float, int]]:
+    newcomer = Newcomer(trained.encode(task.test.take(rows), task.name), len(task.classes), True)
+    return [(score, cluster) for cluster, _, score in joined(trained, newcomer)]
+
+
+def table(trained: Trained, draws: int, joins: int) -> list[str]:
+    """A line a rule: the share that is right by number of examples; of the largest number also by task."""
+    tasks = [task.name for task in trained.experiment.tasks]
+    homes = {task: trained.home(task) for task in tasks}
+    right: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
+    asked: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
+    for guess in guesses(trained, draws, joins):
+        key = guess.rule, guess.examples
+        right[key][guess.task] += guess.cluster == homes[guess.task]
+        asked[key][guess.task] += 1
+    lines = [f"| rule | {' | '.join(f'{size} examples' for size in SIZES)} | {SIZES[1]}, by task |"]
+    lines.append(f"|{'---|' * (2 + len(SIZES))}")
     for rule in dict.fromkeys(rule for rule, _ in right):
-        missed = {f"{task} {size}": n for (one, size, task), n in wrong.items() if one == rule and n}
-        print(f"{rule:28}", *(f"{right[rule, size] / total:.2f}" for size in SIZES), f"wrong: {missed}", flush=True)
+        shares = [f"{right[rule, size].total() / asked[rule, size].total():.2f}" for size in SIZES]
+        by_task = [f"{task} {right[rule, SIZES[1]][task] / asked[rule, SIZES[1]][task]:.2f}" for task in tasks]
+        lines.append(f"| {rule} | {' | '.join(shares)} | {', '.join(by_task)} |")
+    return lines
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+")
-    parser.add_argument("--draws", type=int, default=5)
-    parser.add_argument("--join", action="store_true")
-    options = parser.parse_args()
-    for folder in options.runs:
-        measure(folder, options.draws, options.join)
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("runs", nargs="+", metavar="RUN")
+    options.add_argument("--draws", type=int, default=100)
+    options.add_argument("--joins", type=int, default=5)
+    given = options.parse_args()
+    for folder in given.runs:
+        print(f"{folder}", *table(Trained(folder), given.draws, given.joins), "", sep="\n", flush=True)
 
 
 if __name__ == "__main__":

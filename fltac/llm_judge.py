@@ -50,7 +50,7 @@ class Question(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What scoring the rest takes at most: ceil(bytes / 3) tokens of each prompt in, the most allowed of each out."""
+    """What scoring the rest takes: about ceil(bytes / 3) tokens of each prompt in, at most what is allowed out."""
 
     answers: int
     tokens_in: int
@@ -125,12 +125,7 @@ class Judge:
 
     def _asked(self, session: requests.Session, question: Question, timeout: float) -> tuple[str, Any]:
         messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question.asked}]
-        body: dict[str, Any] = {
-            "model": self.model,
-            "messages": messages,
-            "temperature": 0,
-            "max_tokens": self.tokens_out,
-        }
+        body = {"model": self.model, "messages": messages, "temperature": 0, "max_tokens": self.tokens_out}
         try:
             reply = session.post(self.url, json=body, headers=self.headers, timeout=timeout)
         except (requests.RequestException, ValueError) as error:
@@ -138,11 +133,13 @@ class Judge:
         if reply.status_code != 200:
             raise self._refused(f"answers {reply.status_code}: {' '.join(reply.text.split())[:200]}")
         try:
-            content = reply.json()["choices"][0]["message"]["content"]
-            return content or "", reply.json().get("usage")
+            said = reply.json()
+            content = said["choices"][0]["message"]["content"] or ""
         except (ValueError, LookupError, TypeError):
-            what = f"does not speak chat completions: {' '.join(reply.text.split())[:200]}"
-            raise self._refused(what) from None
+            content = None
+        if not isinstance(content, str):
+            raise self._refused(f"does not speak chat completions: {' '.join(reply.text.split())[:200]}")
+        return content, said.get("usage")
 
     def _refused(self, what: str) -> InputError:
         told = f"{what}; check URL, model and key: what is scored is kept, and the same command goes on"

@@ -6,7 +6,7 @@ head, or by training a newcomer's adapter and placing it among those that the se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -26,21 +26,22 @@ from fltac.model.kinds import Examples
 from fltac.model.training import Work, evaluate, probabilities, train
 from fltac.seeds import generator
 from fltac.server.similarity import SIMILARITIES, unit
-from fltac.server.state import Cluster
 from fltac.world import agreed_start
+
+LEAST = float(np.finfo(np.float32).tiny)  # a probability of less is rounding
 
 
 class Route(NamedTuple):
-    """A cluster, one of its heads (empty where none is trained or asked), the tasks that its members hold."""
+    """A cluster, one of its heads (empty where none is asked), the tasks that its members hold, most examples first."""
 
     cluster: int
     head: str
-    tasks: Mapping[str, int]  # training examples
+    tasks: tuple[str, ...]
     score: float
 
 
 class Routing(NamedTuple):
-    rule: str  # what the score is
+    rule: str  # what the score is; more is better
     routes: list[Route]  # the best first
 
 
@@ -50,6 +51,14 @@ class Newcomer(NamedTuple):
     examples: Examples
     classes: int  # at least so many; none where answers are texts
     exact: bool  # and not more
+
+
+class Said(NamedTuple):
+    """What a cluster's head says of each example."""
+
+    cluster: int
+    head: str
+    probabilities: np.ndarray  # (n, classes)
 
 
 def route(
@@ -62,13 +71,10 @@ def route(
 ) -> Routing:
     """Clusters by how they suit the examples given, the best first.
 
-    With answers (the column `label`): by the mean loss -log p(answer | example) of each cluster's heads that have at
-    least so many classes, exactly so many where `classes` names them. Classes must be numbered as the cluster's are.
-    Without: by the information I = H(mean_i p_i) - mean_i H(p_i) in the answers p_i, nats: a head says different
-    things of examples that it knows, and of others it says, however surely, the same (Bridle, Heading and MacKay 1991,
-    Unsupervised classifiers, mutual information and phantom targets). Of a language model: the loss of the prompts.
-    With `join`: as a client in its first round would, train v0 with a new head; by the mean cosine, in the run's own
-    similarity, of that adapter and the members' last ones. It needs answers, but no cluster's head.
+    With answers (the column `label`): by `likelihood` under each cluster's heads that have at least so many classes,
+    exactly so many where `classes` names them. Classes must be numbered as the cluster's are. Without: by the
+    `information` in what the heads say. Of a language model: by the likelihood of the answers, or else of the prompts.
+    With `join`: by `joined`, which needs answers, but no cluster's head and no common numbers of classes.
     Raises InputError for what is no run, no examples, or where there is nothing to choose from.
     """
     trained = Trained(folder)
@@ -81,22 +87,28 @@ def route(
         error.file = error.file or "command line"
         error.problems = [replace(one, key=one.key.partition(".")[0]) for one in error.problems]  # --input.inputs
         raise
+    found: Iterable[tuple[int, str, float]]
     if join:
-        rule, sign, found = "cosine of a newcomer's adapter", -1, _joined(trained, newcomer)
-    elif label is not None or trained.kind.writes:
-        rule = "loss of the answers" if label is not None else "loss of the prompts"
-        sign, found = 1, _tried(trained, newcomer, _loss)
+        rule, found = "cosine of a newcomer's adapter", joined(trained, newcomer)
+    elif trained.kind.writes:
+        rule = f"log-likelihood of the {'prompts' if label is None else 'answers'}"
+        found = _read(trained, newcomer)
+    elif label is None:
+        rule = "information in the answers"
+        found = ((one.cluster, one.head, information(one.probabilities)) for one in tried(trained, newcomer))
     else:
-        rule, sign, found = "information in the answers", -1, _tried(trained, newcomer, _information)
+        rule, numbers = "log-likelihood of the answers", newcomer.examples.answers
+        found = ((one.cluster, one.head, likelihood(one.probabilities, numbers)) for one in tried(trained, newcomer))
     holders, routes = trained.holders(), []
     for cluster, head, score in found:
-        tasks = {task: held[cluster] for task, held in holders.items() if cluster in held}
-        routes.append(Route(cluster, head, {head: 0} if trained.shared and head else tasks, score))
+        held = {task: each[cluster] for task, each in holders.items() if cluster in each}
+        tasks = (head,) if trained.shared and head else tuple(sorted(held, key=lambda task: -held[task]))
+        routes.append(Route(cluster, head, tasks, score))
     if not routes:
         least = "" if newcomer.exact else " or more"
         what = f"no cluster has a head of {newcomer.classes} classes{least}; where heads are local, --join asks none"
         raise InputError(Problem("--classes", what, newcomer.classes), str(folder))
-    return Routing(rule, sorted(routes, key=lambda one: sign * one.score))
+    return Routing(rule, sorted(routes, key=lambda one: -one.score))
 
 
 def _newcomer(
@@ -130,44 +142,49 @@ def _numbers(rows: Rows, label: str, classes: Sequence[str]) -> np.ndarray:
     return np.asarray(column.to_numpy(), np.int64)
 
 
-Rule = Callable[[Trained, Cluster, np.ndarray, Work], float]
-
-
-def _tried(trained: Trained, newcomer: Newcomer, rule: Rule) -> Iterator[tuple[int, str, float]]:
-    """(cluster, head, score) of each head that fits."""
+def tried(trained: Trained, newcomer: Newcomer) -> Iterator[Said]:
+    """What each head that fits says of the newcomer's examples."""
     work = trained.work(newcomer.examples)
     for number in sorted(trained.files):
         cluster = trained.cluster(number)
-        heads = cluster.heads if trained.kind.trains_head else {"": trained.head(cluster, "", 0)}
-        for name, head in sorted(heads.items()):
+        for name, head in sorted(cluster.heads.items()):
             if len(head) == newcomer.classes or (len(head) > newcomer.classes and not newcomer.exact):
-                yield number, name, rule(trained, cluster, head, work)
+                yield Said(number, name, probabilities(trained.backbone, cluster.adapter, head, work))
 
 
-def _loss(trained: Trained, cluster: Cluster, head: np.ndarray, work: Work) -> float:
-    return evaluate(trained.backbone, cluster.adapter, head, work).mean_loss
+def likelihood(said: np.ndarray, numbers: np.ndarray) -> float:
+    """mean_i log p_i(y_i) of the right classes y (n,), nats, where p (n, classes) is said."""
+    right = said[np.arange(len(numbers)), numbers]
+    return float(np.log(np.maximum(right, LEAST), dtype=np.float64).mean())
 
 
-def _information(trained: Trained, cluster: Cluster, head: np.ndarray, work: Work) -> float:
-    said = probabilities(trained.backbone, cluster.adapter, head, work).astype(np.float64)  # (n, classes)
+def information(said: np.ndarray) -> float:
+    """I = H(mean_i p_i) - mean_i H(p_i), nats, where p (n, classes) is said.
+
+    A head says different things of examples that it knows; of others it says, however surely, the same. Source:
+    Bridle, Heading and MacKay 1991, Unsupervised classifiers, mutual information and phantom targets.
+    """
+    said = said.astype(np.float64)
     return float(_entropy(said.mean(axis=0)) - _entropy(said).mean())
 
 
 def _entropy(p: np.ndarray) -> np.ndarray:
-    """In nats, along the last axis."""
+    """-sum p log p along the last axis, nats."""
     return np.asarray(-(p * np.log(np.where(p > 0, p, 1))).sum(axis=-1))
 
 
-def _joined(trained: Trained, newcomer: Newcomer) -> Iterator[tuple[int, str, float]]:
-    """(cluster, no head, mean cosine to its members) of the adapter of a client's first round."""
+def joined(trained: Trained, newcomer: Newcomer) -> Iterator[tuple[int, str, float]]:
+    """(cluster, no head, mean cosine) in the run's own similarity, of the members' last adapters and the newcomer's.
+
+    That is trained as a client's in its first round: from v0, with a new head.
+    """
     experiment, (spec, width) = trained.experiment, trained.shape
     training, examples = experiment.training, newcomer.examples
     start, head = agreed_start(experiment, spec), start_head(newcomer.classes, width, experiment.seed)
     draw = generator(experiment.seed, "batches", "newcomer")
     batches = training_batches(examples.lengths, training.steps, training.batch_size, draw)
     seed = int(generator(experiment.seed, "dropout", "newcomer").integers(2**31))
-    work = Work(examples, batches)
-    own = train(trained.backbone, start, [head], [work], training.learning_rate, seed).adapter
+    own = train(trained.backbone, start, [head], [Work(examples, batches)], training.learning_rate, seed).adapter
     slots, similarity = trained.run.last_slots(), experiment.similarity
     now = np.vstack([slots["adapters"], own])
     since = np.vstack([slots.get("since", np.broadcast_to(start, slots["adapters"].shape)), start])
@@ -175,3 +192,12 @@ def _joined(trained: Trained, newcomer: Newcomer) -> Iterator[tuple[int, str, fl
     cosines = points[:-1] @ points[-1]
     for number in sorted(set(slots["labels"].tolist())):
         yield number, "", float(cosines[slots["labels"] == number].mean())
+
+
+def _read(trained: Trained, newcomer: Newcomer) -> Iterator[tuple[int, str, float]]:
+    """(cluster, no head, mean log-likelihood of a token) of texts that a language model is to have written."""
+    work = trained.work(newcomer.examples)
+    for number in sorted(trained.files):
+        cluster = trained.cluster(number)
+        head = trained.head(cluster, "", 0)
+        yield number, "", -evaluate(trained.backbone, cluster.adapter, head, work).mean_loss

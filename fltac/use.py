@@ -14,7 +14,7 @@ from fltac.screen import say
 app = typer.Typer()
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")]
-Texts = Annotated[list[str] | None, typer.Option("--text", help="A text; of pairs one after the other.")]
+Texts = Annotated[list[str] | None, typer.Option("--text", help="A text; the two of a pair one after the other.")]
 Images = Annotated[list[Path] | None, typer.Option("--image", metavar="FILE", help="An image.")]
 Prompts = Annotated[list[str] | None, typer.Option("--prompt", help="A whole prompt, in place of the task's template.")]
 Values = Annotated[list[str] | None, typer.Option("--set", metavar="COLUMN=VALUE", help="One row, by its columns.")]
@@ -48,7 +48,10 @@ def route(
     image: Images = None,
     prompt: Prompts = None,
     file: Many = None,
-    columns: Annotated[list[str] | None, typer.Option("--input", help="Of the file, what goes in; all but it.")] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="Of the file, a column that goes in; all but --label where none is named."),
+    ] = None,
     label: Annotated[str | None, typer.Option(help="Of the file, the column of answers, where they are known.")] = None,
     classes: Annotated[str, typer.Option(help="All classes in order, a,b,c; or how many there are.")] = "",
     join: Annotated[bool, typer.Option("--join", help="Train an adapter on them, and place it.")] = False,
@@ -82,7 +85,7 @@ def judge(
     judge = Judge(folder, endpoint, model, key_env, tokens_out)
     cost = judge.cost(usd_in, usd_out)
     price = "unknown: give --usd-in and --usd-out" if cost.usd is None else f"{cost.usd:.2f} USD"
-    say(f"{cost.answers} answers, at most {cost.tokens_in:,} tokens in and {cost.tokens_out:,} out, cost {price}")
+    say(f"{cost.answers} answers, about {cost.tokens_in:,} tokens in, at most {cost.tokens_out:,} out, cost {price}")
     if cost.answers and not yes and (cost.usd is None or cost.usd > limit):
         what = "is needed beyond --limit, and where the price is unknown (0 for a server of your own)"
         raise InputError(Problem("--yes", what, cost.usd), "command line")

@@ -14,40 +14,24 @@ from fltac.errors import InputError
 from fltac.given import Given
 from fltac.records.store import RunDirectory
 from tests.tiny import write_tiny
-from tests.tiny_kinds import write_tiny_dialogues, write_tiny_images
-
-LEARNS = ["training.steps=60", "training.learning_rate=1e-2"]
+from tests.tiny_kinds import write_tiny_images
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("answering")
-    write_tiny(folder)
-    return folder
-
-
-def trained(folder, name, *overrides):
-    """A run of the tiny federation, made once."""
-    if not (folder / name).exists():
-        fltac.run(fltac.load(folder / "tiny.toml", [*LEARNS, *overrides]), out=folder / name, runtime="local")
-    return folder / name
-
-
-def accuracy(run, folder, task):
+def accuracy(run, task):
     """Of predict on the task's test file, with the columns of the file."""
-    table = pq.read_table(folder / f"{task}-test.parquet")
-    cluster, answers = predict(run, task, Given(file=folder / f"{task}-test.parquet"))
+    file = run.parent / f"{task}-test.parquet"
+    table = pq.read_table(file)
+    cluster, answers = predict(run, task, Given(file=file))
     right = [answer.text == str(label) for answer, label in zip(answers, table["label"].to_pylist(), strict=True)]
     return cluster, float(np.mean(right)), answers
 
 
-@pytest.mark.parametrize("method", ["oracle", "fltac", "fedit", "full", "local", "central"])
-def test_it_answers_as_the_holders_were_judged(folder, method):
-    rate = ["training.learning_rate=1e-3"] if method == "full" else []
-    run = trained(folder, method, f"method={method}", *rate)
+@pytest.mark.parametrize("method", ["oracle", "fedit", "full", "local", "central"])
+def test_it_answers_as_the_holders_were_judged(learned, method):
+    run = learned(method, *(["training.learning_rate=1e-3"] if method == "full" else []))
     rows = RunDirectory(run).table("evaluations").to_pylist()
     for task, classes in (("mood", 2), ("animal", 3)):
-        cluster, found, answers = accuracy(run, folder, task)
+        cluster, found, answers = accuracy(run, task)
         (row,) = [
             row
             for row in rows
@@ -60,25 +44,25 @@ def test_it_answers_as_the_holders_were_judged(folder, method):
         assert answers[0].text == max(answers[0].probabilities, key=answers[0].probabilities.get)
 
 
-def test_the_home_is_the_cluster_of_most_training_examples(folder):
-    run = trained(folder, "local", "method=local")
+def test_the_home_is_the_cluster_of_most_training_examples(learned):
+    run = learned("local")
     rows = [row for row in RunDirectory(run).table("updates").to_pylist() if row["round"] == 2]
     largest = max((row for row in rows if row["task"] == "animal"), key=lambda row: row["num_examples"])
     assert Trained(run).home("animal") == largest["cluster"]
 
 
-def test_texts_one_by_one_pairs_and_columns_say_the_same_as_a_file(folder):
-    run = trained(folder, "oracle", "method=oracle")
-    table = pq.read_table(folder / "weather-test.parquet").slice(0, 3)
-    pq.write_table(table, folder / "three.parquet")
-    _, wanted = predict(run, "weather", Given(file=folder / "three.parquet"))
+def test_texts_one_by_one_pairs_and_columns_say_the_same_as_a_file(learned, tmp_path):
+    run = learned("oracle")
+    table = pq.read_table(run.parent / "weather-test.parquet").slice(0, 3)
+    pq.write_table(table, tmp_path / "three.parquet")
+    _, wanted = predict(run, "weather", Given(file=tmp_path / "three.parquet"))
     texts = [text for text in table["text"].to_pylist() for _ in range(2)]  # the task takes the column twice
     assert predict(run, "weather", Given(texts=texts))[1] == wanted
     assert predict(run, "weather", Given(values=[f"text={texts[0]}"]))[1][0].text == wanted[0].text
 
 
-def test_class_names_are_recorded_and_else_read_from_the_data(folder, tmp_path):
-    run = trained(folder, "oracle", "method=oracle")
+def test_class_names_are_recorded_and_else_read_from_the_data(learned, tmp_path):
+    run = learned("oracle")
     assert json.loads((run / "tasks.json").read_text())["animal"] == {"classes": ["0", "1", "2"]}
     shutil.copytree(run, tmp_path / "old")
     (tmp_path / "old" / "tasks.json").unlink()
@@ -97,15 +81,15 @@ def test_class_names_are_recorded_and_else_read_from_the_data(folder, tmp_path):
         ("mood", Given(values=["text"]), r"--set: reads COLUMN=VALUE, each column once \(got 'text'\)"),
     ],
 )
-def test_what_does_not_fit_is_told_in_a_line(folder, task, given, said):
+def test_what_does_not_fit_is_told_in_a_line(learned, task, given, said):
     with pytest.raises(InputError, match=said) as told:
-        predict(trained(folder, "oracle", "method=oracle"), task, given)
+        predict(learned("oracle"), task, given)
     assert len(told.value.lines()) == 1
     assert told.value.file
 
 
-def test_files_that_do_not_fit_are_told_in_a_line(folder, tmp_path):
-    run = trained(folder, "oracle", "method=oracle")
+def test_files_that_do_not_fit_are_told_in_a_line(learned, tmp_path):
+    run = learned("oracle")
     with pytest.raises(InputError, match="--file: no such file"):
         predict(run, "mood", Given(file=tmp_path / "rows.csv"))
     pq.write_table(pa.table({"text": pa.array([], pa.string())}), tmp_path / "none.parquet")
@@ -115,16 +99,18 @@ def test_files_that_do_not_fit_are_told_in_a_line(folder, tmp_path):
         predict(run, "mood", Given(images=[tmp_path / "cat.png"]))
 
 
-def test_local_heads_never_left_their_clients(folder):
-    run = trained(folder, "local-heads", "method=oracle", "exchange.heads=local", "rounds=1")
-    with pytest.raises(InputError, match='with exchange.heads = "local" heads never left their clients'):
+def test_local_heads_never_left_their_clients(tmp_path):
+    changes = ["method=oracle", "exchange.heads=local", "rounds=1", "training.steps=1"]
+    run = tmp_path / "run"
+    fltac.run(fltac.load(write_tiny(tmp_path), changes), out=run, runtime="local")
+    with pytest.raises(InputError, match=r'with exchange\.heads = "local" heads never left their clients'):
         predict(run, "mood", Given(texts=["good"]))
 
 
 def test_images_are_answered(tmp_path):
-    file = write_tiny_images(tmp_path)
-    run = trained(tmp_path, "run", "method=oracle", "rounds=1", "training.steps=20")
-    assert file.exists()
+    changes = ["method=oracle", "rounds=1", "training.steps=20", "training.learning_rate=1e-2"]
+    run = tmp_path / "run"
+    fltac.run(fltac.load(write_tiny_images(tmp_path), changes), out=run, runtime="local")
     (image, *_), (label, *_) = pq.read_table(tmp_path / "warm-test.parquet").columns
     (tmp_path / "one.png").write_bytes(image.as_py()["bytes"])
     _, (one,) = predict(run, "warm", Given(images=[tmp_path / "one.png"]))
@@ -133,11 +119,9 @@ def test_images_are_answered(tmp_path):
     assert one.text == str(label.as_py())
 
 
-def test_prompts_are_answered_in_words(tmp_path):
-    write_tiny_dialogues(tmp_path)
-    run = trained(tmp_path, "run", "method=oracle", "training.steps=80")
-    _, by_column = predict(run, "opposites", Given(values=["word=sun"]))
-    _, whole = predict(run, "opposites", Given(prompts=["what is sun ?", "what is good ?"]))
+def test_prompts_are_answered_in_words(dialogues):
+    _, by_column = predict(dialogues, "opposites", Given(values=["word=sun"]))
+    _, whole = predict(dialogues, "opposites", Given(prompts=["what is sun ?", "what is good ?"]))
     assert [answer.text for answer in whole] == ["rain", "bad"]
     assert by_column == whole[:1]
     assert whole[0].probabilities is None
