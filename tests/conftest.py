@@ -1,6 +1,7 @@
 """No test reaches a hub; property tests draw the same examples on every run and are not timed."""
 
 import os
+import sys
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before the hub's library is imported, which reads it once
 
@@ -8,11 +9,26 @@ import pytest
 from hypothesis import settings
 
 import fltac
+from fltac.cli import main
 from tests.tiny import write_tiny
 from tests.tiny_kinds import write_tiny_dialogues
 
 settings.register_profile("fltac", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("fltac")
+
+
+@pytest.fixture(name="fltac")
+def command_line(monkeypatch, capsys):
+    """Runs the command line in process; returns (exit code, standard output, standard error)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fltac", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return ended.value.code or 0, printed.out, printed.err
+
+    return call
 
 
 @pytest.fixture(scope="session")

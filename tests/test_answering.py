@@ -61,6 +61,18 @@ def test_texts_one_by_one_pairs_and_columns_say_the_same_as_a_file(learned, tmp_
     assert predict(run, "weather", Given(values=[f"text={texts[0]}"]))[1][0].text == wanted[0].text
 
 
+def test_the_command_line_tells_classes_and_for_machines_all_it_knows(learned, fltac):
+    run = learned("oracle")
+    cluster, (wanted, other) = predict(run, "mood", Given(texts=["the good", "a bad"]))
+    told = fltac("predict", run, "--task", "mood", "--text", "the good", "--text", "a bad")
+    lines = [f"{one.text}  {one.probabilities[one.text]:.3f}\n" for one in (wanted, other)]
+    assert told == (0, "".join(lines), "")
+    code, out, _ = fltac("predict", run, "--task", "mood", "--text", "the good", "--json")
+    assert code == 0
+    assert json.loads(out)["probabilities"] == pytest.approx(wanted.probabilities, abs=1e-5)
+    assert (json.loads(out)["cluster"], json.loads(out)["row"]) == (cluster, 0)
+
+
 def test_class_names_are_recorded_and_else_read_from_the_data(learned, tmp_path):
     run = learned("oracle")
     assert json.loads((run / "tasks.json").read_text())["animal"] == {"classes": ["0", "1", "2"]}

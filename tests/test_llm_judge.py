@@ -7,7 +7,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from fltac.cli import main
 from fltac.errors import InputError
 from fltac.llm_judge import Judge, score_of
 from fltac.records.store import RunDirectory
@@ -57,20 +56,12 @@ def serve():
         thread.join()
 
 
-def judge(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr("sys.argv", ["fltac", "judge", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    printed = capsys.readouterr()
-    return ended.value.code or 0, printed.out, printed.err
-
-
-def test_a_busy_server_is_asked_again_and_the_means_are_right(run, serve, monkeypatch, capsys):
+def test_a_busy_server_is_asked_again_and_the_means_are_right(run, serve, fltac, monkeypatch):
     start, asked = serve
     url = start((429, "later"), (200, "Score: 4"), (200, "7/10"), (200, "I liked it.\n\nScore: 10"), (200, "8"))
     monkeypatch.setenv("JUDGE_KEY", "secret")
     options = ["--model", "m", "--key-env", "JUDGE_KEY", "--usd-in", 1, "--usd-out", 2]
-    code, out, err = judge(monkeypatch, capsys, run, "--endpoint", url, *options)
+    code, out, err = fltac("judge", run, "--endpoint", url, *options)
     assert (code, err) == (0, "")
     assert [path for path, _, _ in asked] == ["/v1/chat/completions"] * 7  # six answers, one asked twice
     assert {key for _, key, _ in asked} == {"Bearer secret"}
@@ -123,21 +114,21 @@ def test_a_killed_judge_goes_on_where_it_stopped(run, serve):
 
 
 @pytest.mark.parametrize("refusal", [(401, "no such key"), (404, "no such model")])
-def test_a_refusal_ends_with_one_line(run, serve, monkeypatch, capsys, refusal):
+def test_a_refusal_ends_with_one_line(run, serve, fltac, refusal):
     start, asked = serve
     url = start(refusal)
-    code, _, err = judge(monkeypatch, capsys, run, "--endpoint", url, "--model", "m", "--yes")
+    code, _, err = fltac("judge", run, "--endpoint", url, "--model", "m", "--yes")
     assert (code, len(err.splitlines()), len(asked)) == (2, 1, 1)
     assert f"answers {refusal[0]}" in err
     assert url in err
 
 
-def test_a_wrong_url_ends_with_one_line(run, serve, monkeypatch, capsys):
+def test_a_wrong_url_ends_with_one_line(run, serve, fltac):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     for url in (f"http://127.0.0.1:{port}/v1", "no-url"):
-        code, _, err = judge(monkeypatch, capsys, run, "--endpoint", url, "--model", "m", "--yes")
+        code, _, err = fltac("judge", run, "--endpoint", url, "--model", "m", "--yes")
         assert (code, len(err.splitlines())) == (2, 1)
         assert "--endpoint: cannot be had" in err
     start, _ = serve
@@ -145,17 +136,17 @@ def test_a_wrong_url_ends_with_one_line(run, serve, monkeypatch, capsys):
         list(Judge(run, start((200, {"odd": 1})), "m", None, 8).score(5))
 
 
-def test_money_is_asked_for_first(run, serve, monkeypatch, capsys):
+def test_money_is_asked_for_first(run, serve, fltac):
     start, asked = serve
     url = start((200, "Score: 5"))
     dear = ["--usd-in", 1000, "--usd-out", 1000]
     for price, said in (([], "cost unknown"), (dear, "USD")):
-        code, out, err = judge(monkeypatch, capsys, run, "--endpoint", url, "--model", "m", *price)
+        code, out, err = fltac("judge", run, "--endpoint", url, "--model", "m", *price)
         assert (code, len(asked)) == (2, 0)
         assert said in out
         assert "--yes: is needed beyond --limit" in err
     free = ["--usd-in", 0, "--usd-out", 0]
-    assert judge(monkeypatch, capsys, run, "--endpoint", url, "--model", "m", *free)[0] == 0
+    assert fltac("judge", run, "--endpoint", url, "--model", "m", *free)[0] == 0
     assert len(asked) == 6
 
 

@@ -41,6 +41,19 @@ def test_each_task_is_known_again(run, folder, task, how):
     assert {one.head.split("x")[0] for one in found.routes} == {"" if how == "join" else str(len(classes))}
 
 
+def test_the_command_line_tells_the_best_first(run, folder, fltac):
+    home = Trained(run).home("animal")
+    asked = ["route", run, "--file", folder / "animal.parquet", "--label", "label", "--classes", 3]
+    code, out, err = fltac(*asked)
+    assert (code, err) == (0, "")
+    head, best, *_, last = (line.split() for line in out.splitlines())
+    assert head == ["cluster", "holds", "head", "log-likelihood", "of", "the", "answers"]
+    assert best[:2] == [str(home), "animal"]
+    assert last == ["cluster", str(home), "suits", "best"]
+    code, out, _ = fltac(*asked, "--json")
+    assert (code, json.loads(out)["tasks"]) == (0, ["animal"])
+
+
 def test_without_classes_every_head_that_is_wide_enough_is_tried(run, folder):
     found = route(run, Given(file=folder / "mood.parquet"), label="label")
     assert len(found.routes) == 3

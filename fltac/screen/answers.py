@@ -6,10 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.table import Table
-
-from fltac.screen import console, say
+from fltac.screen import aligned, say
 
 if TYPE_CHECKING:
     from fltac.answering import Answer
@@ -34,7 +31,7 @@ def routes(found: Routing, machine: bool) -> None:
             print(json.dumps({"rule": found.rule, **one._asdict()}))
         return
     rows = [(str(one.cluster), ", ".join(one.tasks), one.head, f"{one.score:.3f}") for one in found.routes]
-    table(("cluster", "holds", "head", found.rule), rows)
+    aligned([("cluster", "holds", "head", found.rule), *rows])
     say(f"cluster {found.routes[0].cluster} suits best")
 
 
@@ -44,14 +41,4 @@ def judged(means: Mapping[str, Mapping[str, Any]]) -> None:
         (task, "-" if one["score"] is None else f"{one['score']:.2f}", str(one["answers"]), str(one["unread"]))
         for task, one in means.items()
     ]
-    table(("task", "score", "answers", "unread"), rows)
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Names on the left, figures on the right."""
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for place, name in enumerate(columns):
-        shown.add_column(name, justify="left" if place == 0 else "right")
-    for row in rows:
-        shown.add_row(*row)
-    console.print(shown)
+    aligned([("task", "score", "answers", "unread"), *rows])
