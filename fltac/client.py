@@ -16,7 +16,7 @@ from fltac.data.shards import Shard
 from fltac.model.adapters import regauge
 from fltac.model.backbone import Backbone, build
 from fltac.model.generation import write_answers
-from fltac.model.training import Score, Work, evaluate, train
+from fltac.model.training import Learner, Score, Work, evaluate, train
 from fltac.seeds import generator
 from fltac.server.state import Post
 from fltac.wire.codecs import NOTHING, decode, encode, measure
@@ -127,7 +127,7 @@ class Client:
             start, heads = self.world.start_of(self.number), [self.world.start_head(self.shards[slot].task)]
         works = [self._work(one, round) for one in group]
         seed = int(generator(experiment.seed, "dropout", self.number, slot, round).integers(2**31))
-        done = train(self.backbone, start, heads, works, training.learning_rate, seed)
+        (done,) = train(self.backbone, [Learner(start, heads, works, seed)], training.learning_rate)
         examples = [len(self.shards[one].indices) for one in group]
         trained = [] if local else [Head(m, n) for m, n in zip(done.heads, examples, strict=True)]
         total = sum(examples)
