@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 from fltac.config import Experiment
 from fltac.errors import InputError, Problem
 from fltac.layers import load
+from fltac.monitoring import Monitor
 from fltac.records.rounds import RoundRecord
 from fltac.records.store import RunDirectory
 from fltac.records.summary import Summary, summarise
+from fltac.trackers import Tracks
 
 if TYPE_CHECKING:  # torch takes seconds: it is imported while the actors start, not before
     from fltac.protocol import Runtime
@@ -94,12 +96,18 @@ def _run(
     say: Say,
 ) -> Summary:
     """`begin` touches the disk, so it is called once the input has proved right."""
-    if runtime == "local":
-        _in_process(experiment, directory, begin, tell)
-    elif experiment.exchange.data == "pooled":
-        _central(experiment, directory, begin, address, tell)
-    else:
-        _on_actors(experiment, directory, begin, address, tell, say)
+    with Tracks(directory, experiment, say) as track:
+
+        def told(record: RoundRecord) -> None:
+            track(record.line)
+            tell(record)
+
+        if runtime == "local":
+            _in_process(experiment, directory, begin, told)
+        elif experiment.exchange.data == "pooled":
+            _central(experiment, directory, begin, address, told)
+        else:
+            _on_actors(experiment, directory, begin, address, told, say)
     return conclude(directory)
 
 
@@ -123,7 +131,7 @@ def _central(
     with Cluster(partial(needed, experiment), address) as cluster:
         world, setup = prepare(experiment)
         begin()
-        run_central(world, setup, directory, cluster.need, tell)
+        run_central(world, setup, directory, cluster.need, monitored(experiment, tell))
 
 
 def _on_actors(
@@ -144,8 +152,21 @@ def _on_actors(
         if cluster.warning:
             say(f"warning: {cluster.warning}")
         remote.load(world, setup)
+        told = monitored(experiment, tell)
         for record in rounds(world, remote, directory):
-            tell(record)
+            told(record)
+
+
+def monitored(experiment: Experiment, tell: Tell = lambda record: None) -> Tell:
+    """`tell`, with each round's metrics emitted before it."""
+    monitor = Monitor(experiment.name)
+    monitor.begin(experiment)
+
+    def told(record: RoundRecord) -> None:
+        monitor.round(record)
+        tell(record)
+
+    return told
 
 
 def prepare(experiment: Experiment) -> tuple[World, Setup]:

@@ -63,7 +63,8 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             if self.rounds is None:
                 self.brief.directory.note(number, params)
                 self.rounds = self._begin(number, params)
-            next(self.rounds, None)  # None: all rounds were there, and only the summary was not
+            if record := next(self.rounds, None):  # None: all rounds were there, and only the summary was not
+                self.told(record)
             lines = run.lines()
             if over := len(lines) == self.last:
                 launch.conclude(run)
@@ -95,6 +96,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             self.runtime.warm_up(experiment.model.kind)
         world, setup = launch.prepare(experiment)
         self.runtime.load(world, setup)
+        self.told = launch.monitored(experiment)
         return launch.rounds(world, self.runtime, run)
 
     @contextmanager
