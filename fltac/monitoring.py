@@ -6,9 +6,9 @@ with their process.
 
 from __future__ import annotations
 
-import math
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -17,6 +17,7 @@ from fltac.config import Alerts, Experiment
 from fltac.records.rounds import RoundRecord
 
 Labels = Mapping[str, str]
+REMIND_SECONDS = 1.0  # Ray reports every 10 s where RAY_metrics_report_interval_ms does not say otherwise
 NONE = MappingProxyType[str, Any]({})
 
 
@@ -151,51 +152,66 @@ def sweep_samples(found: Sequence[Mapping[str, float]], failed: int, total: int,
 
 
 class Monitor:
-    """Emits what it is told as metrics of Ray, from this process; `run` is the name of the experiment."""
+    """Emits what it is told as metrics of Ray, from this process; `run` is the name of the experiment.
+
+    Ray forgets a gauge two reports after it was set, so all that hold are set again and again, until the end.
+    """
 
     def __init__(self, run: str) -> None:
         from ray.util import metrics
 
         made = {"counter": metrics.Counter, "gauge": metrics.Gauge}
-        self.run = run
         self.metrics = {
             name: made[one.kind](name.removesuffix("_total"), one.help, ("run", *one.labels))
             for name, one in METRICS.items()
         }
-        self.told: set[tuple[str, frozenset[tuple[str, str]]]] = set()  # gauges
+        self.run = run
+        self.begun: list[Sample] = []  # gauges that hold for the whole run
+        self.now: list[Sample] = []  # gauges that hold until more is known
+        self.over = threading.Event()
+        self.reminder = threading.Thread(target=self._remind, daemon=True)
+
+    def __enter__(self) -> Monitor:
+        self.reminder.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.over.set()
+        self.reminder.join()
 
     def begin(self, experiment: Experiment) -> None:
-        """What is known before the first round, and all counters at zero: from nothing, a rate has no first step."""
+        """What is known before the first round; all counters at zero, since a rate from nothing has no first step."""
         for name, one in METRICS.items():
             if one.kind == "counter":
                 for values in product(*(known or () for known in one.labels.values())):
                     self._emit(Sample(name, 0, dict(zip(one.labels, values, strict=True))))
-        bounds = experiment.alerts.model_dump()
-        for rule in LEVELS:
-            if bounds[rule] is not None:
-                self._emit(Sample("fltac_alert_bound", bounds[rule], {"rule": rule}))
-        self._emit(Sample("fltac_rounds_planned", experiment.rounds))
-        self._progress()
+        bounds = {rule: getattr(experiment.alerts, rule) for rule in LEVELS}
+        self.begun = [
+            Sample("fltac_rounds_planned", experiment.rounds),
+            *(Sample("fltac_alert_bound", bound, {"rule": rule}) for rule, bound in bounds.items() if bound),
+        ]
+        self.tell([Sample("fltac_progress_timestamp_seconds", time.time())])
 
     def round(self, record: RoundRecord) -> None:
         """A finished round."""
-        self.emit(round_samples(record))
-        self._progress()
+        self.tell([*round_samples(record), Sample("fltac_progress_timestamp_seconds", time.time())])
 
-    def emit(self, samples: Iterable[Sample]) -> None:
-        """All there is to say now; a gauge that was said the last time and is not now has no value any more."""
-        told: set[tuple[str, frozenset[tuple[str, str]]]] = set()
+    def tell(self, samples: Sequence[Sample]) -> None:
+        """All there is to say now: what was said before and is not any more, is no more."""
         for one in samples:
-            self._emit(one)
-            if METRICS[one.name].kind == "gauge":
-                told.add((one.name, frozenset(one.labels.items())))
-        for name, labels in self.told - told:
-            self._emit(Sample(name, math.nan, dict(labels)))
-        self.told = told
+            if METRICS[one.name].kind == "counter":
+                self._emit(one)
+        self.now = [*self.begun, *(one for one in samples if METRICS[one.name].kind == "gauge")]
+        self._emit(*self.now)
 
-    def _progress(self) -> None:
-        self._emit(Sample("fltac_progress_timestamp_seconds", time.time()))
+    def end(self) -> None:
+        """Nothing holds any more."""
+        self.begun = self.now = []
 
-    def _emit(self, one: Sample) -> None:
-        """Below `inc`, which takes no zero."""
-        self.metrics[one.name]._record(float(one.value), {"run": self.run, **one.labels})
+    def _remind(self) -> None:
+        while not self.over.wait(REMIND_SECONDS):
+            self._emit(*self.now)
+
+    def _emit(self, *samples: Sample) -> None:
+        for one in samples:  # below `inc`, which takes no zero
+            self.metrics[one.name]._record(float(one.value), {"run": self.run, **one.labels})

@@ -128,10 +128,16 @@ def _central(
     from fltac.runtime.central import run_central
     from fltac.runtime.cluster import Cluster
 
-    with Cluster(partial(needed, experiment), address) as cluster:
+    with Cluster(partial(needed, experiment), address) as cluster, Monitor(experiment.name) as monitor:
         world, setup = prepare(experiment)
         begin()
-        run_central(world, setup, directory, cluster.need, monitored(experiment, tell))
+        monitor.begin(experiment)
+
+        def told(record: RoundRecord) -> None:
+            monitor.round(record)
+            tell(record)
+
+        run_central(world, setup, directory, cluster.need, told)
 
 
 def _on_actors(
@@ -145,28 +151,21 @@ def _on_actors(
     from fltac.runtime.capacity import needed
     from fltac.runtime.cluster import Cluster, RayRuntime
 
-    with Cluster(partial(needed, experiment), address) as cluster, RayRuntime(cluster.need) as remote:
+    with (
+        Cluster(partial(needed, experiment), address) as cluster,
+        RayRuntime(cluster.need) as remote,
+        Monitor(experiment.name) as monitor,
+    ):
         remote.warm_up(experiment.model.kind)
         world, setup = prepare(experiment)  # while the actors import: imports beside Ray's start slow both
         begin()
         if cluster.warning:
             say(f"warning: {cluster.warning}")
         remote.load(world, setup)
-        told = monitored(experiment, tell)
+        monitor.begin(experiment)
         for record in rounds(world, remote, directory):
-            told(record)
-
-
-def monitored(experiment: Experiment, tell: Tell = lambda record: None) -> Tell:
-    """`tell`, with each round's metrics emitted before it."""
-    monitor = Monitor(experiment.name)
-    monitor.begin(experiment)
-
-    def told(record: RoundRecord) -> None:
-        monitor.round(record)
-        tell(record)
-
-    return told
+            monitor.round(record)
+            tell(record)
 
 
 def prepare(experiment: Experiment) -> tuple[World, Setup]:

@@ -77,14 +77,14 @@ def _run(
                 if not SweepDirectory.there(directory.path):
                     directory.create(study)
                 brief = Brief(directory, study, left, cluster.nodes, beside, launch.provenance("ray"))
-                watched = Watched(brief, say, len(points) + more, points.keys() - left.keys())
-                callbacks = [Told(brief, say), watched]
-                if left:
-                    _fit(brief, cluster.need, callbacks, param_space={POINT: tune.grid_search(sorted(left))})
-                if more and not directory.unfinished(left):  # else it was interrupted
-                    from fltac.sweep.search import search  # optuna is an extra
+                with Watched(brief, say, len(points) + more, points.keys() - left.keys()) as watched:
+                    callbacks = [Told(brief, say), watched]
+                    if left:
+                        _fit(brief, cluster.need, callbacks, param_space={POINT: tune.grid_search(sorted(left))})
+                    if more and not directory.unfinished(left):  # else it was interrupted
+                        from fltac.sweep.search import search  # optuna is an extra
 
-                    _fit(brief, cluster.need, callbacks, search_alg=search(directory, study), num_samples=more)
+                        _fit(brief, cluster.need, callbacks, search_alg=search(directory, study), num_samples=more)
     finally:
         shutil.rmtree(directory.path / "tune", ignore_errors=True)
         if SweepDirectory.there(directory.path):

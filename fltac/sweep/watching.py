@@ -28,6 +28,18 @@ class Watched(tune.Callback):  # type: ignore[misc]
         self.monitor = Monitor(brief.study.base.name)
         self._emit()
 
+    def __enter__(self) -> Watched:
+        self.monitor.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.monitor.__exit__()
+        for track in self.tracks.values():  # of a sweep that was interrupted
+            track.close(failed=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune writes its callbacks down, and nobody reads that
+
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
         number, params = trial.config[POINT], self.brief.params(trial.config)
         run = self.brief.directory.run(number)
@@ -44,11 +56,6 @@ class Watched(tune.Callback):  # type: ignore[misc]
         self.failed.add(trial.config[POINT])
         self._over(trial.config[POINT], failed=True)
 
-    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
-        for track in self.tracks.values():  # of an interrupted sweep
-            track.close(failed=True)
-        self.tracks.clear()
-
     def _over(self, number: int, failed: bool) -> None:
         if track := self.tracks.pop(number, None):
             track.close(failed)
@@ -60,4 +67,4 @@ class Watched(tune.Callback):  # type: ignore[misc]
         best = best if all(best in one for one in found) else "accuracy_mean"
         sizes, accuracies = (np.array([one[name] for one in found]) for name in ("bytes_total", best))
         front = int(on_front(sizes, accuracies).sum())
-        self.monitor.emit(sweep_samples(found, len(self.failed), self.total, front))
+        self.monitor.tell([*sweep_samples(found, len(self.failed), self.total, front)])
