@@ -296,8 +296,8 @@ BOARDS: dict[str, tuple[str, list[Panel]]] = {  # file -> title, panels
                 "Share in use, by node.",
                 "percentunit",
                 {
-                    "{{instance}}": "max by (instance) (ray_node_mem_used{@@})"
-                    " / max by (instance) (ray_node_mem_total{@@})"
+                    "{{instance}}": "max by (instance) (ray_node_mem_used_host{@@})"
+                    " / max by (instance) (ray_node_mem_total_host{@@})"
                 },
                 top=1,
             ),
@@ -318,8 +318,11 @@ BOARDS: dict[str, tuple[str, list[Panel]]] = {  # file -> title, panels
             Graph(
                 "Memory by process",
                 "Of actors and drivers, without what they share.",
-                "decmbytes",
-                {"{{Component}}": "sum by (Component) (ray_component_uss_mb{@@})"},
+                "bytes",
+                {
+                    "{{Component}}": "sum by (Component) (ray_component_rss_bytes{@@})"
+                    " - sum by (Component) (ray_component_shared_bytes{@@})"
+                },
                 stacked=True,
             ),
             Graph(
@@ -337,7 +340,13 @@ BOARDS: dict[str, tuple[str, list[Panel]]] = {  # file -> title, panels
                     "{{Name}} {{State}}": 'sum by (Name, State) (ray_resources{@@,Name=~"CPU|GPU"})',
                 },
             ),
-            Graph("Actors", "By state.", "none", {"{{State}}": "sum by (State) (ray_actors{@@})"}, stacked=True),
+            Graph(
+                "Actors",
+                "By state.",
+                "none",
+                {"{{State}}": 'sum by (State) (ray_actors{@@,Source="gcs"})'},
+                stacked=True,
+            ),
             Graph(
                 "Network",
                 "Between nodes; what fltac counts as sent is in the board of the run.",
@@ -350,9 +359,12 @@ BOARDS: dict[str, tuple[str, list[Panel]]] = {  # file -> title, panels
             Graph(
                 "Disk",
                 "Share in use where Ray keeps its files, by node.",
-                "percent",
-                {"{{instance}}": "max by (instance) (ray_node_disk_utilization_percentage{@@})"},
-                top=100,
+                "percentunit",
+                {
+                    "{{instance}}": "max by (instance) (ray_node_disk_usage{@@})"
+                    " / (max by (instance) (ray_node_disk_usage{@@}) + max by (instance) (ray_node_disk_free{@@}))"
+                },
+                top=1,
             ),
         ],
     ),

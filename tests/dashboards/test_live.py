@@ -89,21 +89,22 @@ class Prometheus:
 def swept(tmp_path_factory):
     """A sweep that was watched: Prometheus, and the sweep's folder."""
     tool("prometheus")
+    from ray._private.metrics_agent import PrometheusServiceDiscoveryWriter
     from ray.cluster_utils import Cluster
 
     folder, temporary = tmp_path_factory.mktemp("live"), Path(mkdtemp(prefix="fltac-"))  # short: sockets lie in it
     study = Study(read(write_tiny(folder), SWEEP))
     head = {
         "num_cpus": 2,
-        "include_dashboard": True,
-        "dashboard_port": 0,
+        "include_dashboard": False,
         "temp_dir": str(temporary),
         "_system_config": {"metrics_report_interval_ms": 1000},
     }
     with closing(Prometheus(folder, temporary / "prom_metrics_service_discovery.json")) as server:
         cluster = Cluster(initialize_head=True, head_node_args=head)
         try:
-            server.wait(lambda: server.ask("query", query="ray_node_cpu_count")["result"])
+            writer = PrometheusServiceDiscoveryWriter(cluster.gcs_address, str(temporary))  # as Ray's dashboard does it
+            server.wait(lambda: writer.write() or server.ask("query", query="ray_node_cpu_count")["result"])
             sweep(study, folder / "out", address=cluster.address)
         finally:
             cluster.shutdown()
