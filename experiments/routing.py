@@ -21,7 +21,7 @@ from fltac.routing import Newcomer, information, joined, likelihood, tried
 from fltac.seeds import generator
 
 SIZES = (8, 32, 128)
-POOL = 640  # examples of a test set, from which newcomers are drawn
+POOL = 256  # examples of a test set, from which newcomers are drawn
 
 
 class Guess(NamedTuple):

@@ -84,9 +84,8 @@ def route(
     try:
         newcomer = _newcomer(trained, given, columns, label, classes)
     except InputError as error:
-        error.file = error.file or "command line"
-        error.problems = [replace(one, key=one.key.partition(".")[0]) for one in error.problems]  # --input.inputs
-        raise
+        problems = [replace(one, key=one.key.partition(".")[0]) for one in error.problems]  # --input.inputs
+        raise InputError(problems, error.file or "command line") from None
     found: Iterable[tuple[int, str, float]]
     if join:
         rule, found = "cosine of a newcomer's adapter", joined(trained, newcomer)

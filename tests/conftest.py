@@ -16,6 +16,8 @@ from tests.tiny_kinds import write_tiny_dialogues
 settings.register_profile("fltac", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("fltac")
 
+SHORT = ["rounds=1", "clients.count=2"]
+
 
 @pytest.fixture(name="fltac")
 def command_line(monkeypatch, capsys):
@@ -39,7 +41,7 @@ def learned(tmp_path_factory):
 
     def run(method, *overrides):
         if not (folder / method).exists():
-            changes = [f"method={method}", "training.steps=40", "training.learning_rate=1e-2", *overrides]
+            changes = [f"method={method}", *SHORT, "training.steps=40", "training.learning_rate=1e-2", *overrides]
             fltac.run(fltac.load(file, changes), out=folder / method, runtime="local")
         return folder / method
 
@@ -50,6 +52,6 @@ def learned(tmp_path_factory):
 def dialogues(tmp_path_factory):
     """A run of the tiny language model that has learned to answer, and wrote some answers."""
     folder = tmp_path_factory.mktemp("dialogues")
-    changes = ["method=oracle", "training.steps=80", "training.generate=3"]
+    changes = ["method=oracle", *SHORT, "training.steps=80", "training.generate=3"]
     fltac.run(fltac.load(write_tiny_dialogues(folder), changes), out=folder / "run", runtime="local")
     return folder / "run"
