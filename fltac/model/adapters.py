@@ -83,7 +83,10 @@ class Trainable(Protocol):
     """What is trained of a model, as one flat vector in the order of `AdapterSpec`, or several side by side."""
 
     spec: AdapterSpec
-    parameters: list[nn.Parameter]
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """What has a gradient: others after each `write`."""
 
     def write(self, *flats: np.ndarray) -> None:
         """Flat adapters, (p,) each, into the model; of several each has as many rows of a batch, one after the other.

@@ -14,6 +14,12 @@ from fltac.model.backbone import Backbone
 from fltac.model.kinds import NOTHING_ASKED, Examples, side_by_side
 
 
+class DivergedError(FloatingPointError):
+    """A loss is no longer finite."""
+
+    learner = 0  # whose, by its place
+
+
 class Trained(NamedTuple):
     adapter: np.ndarray  # (p,) float32
     heads: list[np.ndarray]  # (classes, width + 1) each
@@ -67,7 +73,7 @@ def train(backbone: Backbone, learners: Sequence[Learner], rate: float) -> list[
     One forward pass takes a batch of each: the base multiplies all rows at once, and no learner sees another.
     All must take turns alike. The base stays frozen and in eval mode; the optimiser is fresh. Dropout, and a team whose
     members take a part of every batch and all do the same step, are for one learner alone.
-    Raises FloatingPointError where a loss is no longer finite. Source of the optimiser: arXiv 1711.05101.
+    Raises DivergedError where a loss is no longer finite. Source of the optimiser: arXiv 1711.05101.
     """
     order = learners[0].turns
     if any(one.turns != order for one in learners):
@@ -93,8 +99,11 @@ def train(backbone: Backbone, learners: Sequence[Learner], rate: float) -> list[
             optimiser.step()
             losses.append(loss.detach())
     means = team.added(torch.stack(losses)).mean(dim=0).tolist()
-    if not np.isfinite(means).all():
-        raise FloatingPointError(f"the training loss is {max(means)}; lower training.learning_rate (it is {rate:g})")
+    for index, mean in enumerate(means):
+        if not np.isfinite(mean):
+            error = DivergedError(f"the training loss is {mean}; lower training.learning_rate (it is {rate:g})")
+            error.learner = index
+            raise error
     adapters = backbone.adapter.read()
     return [
         Trained(adapter, [layer.matrix(index) for layer in layers], means[index])

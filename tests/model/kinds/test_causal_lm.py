@@ -76,7 +76,7 @@ def test_a_batch_asks_for_the_next_token_of_the_response_alone():
 def losses(backbone, examples, rows):
     batch = KIND.collate(examples, np.array(rows), CPU)
     with torch.no_grad():
-        logits, right = KIND.answer(backbone.module, nn.Identity(), batch)
+        logits, right, _ = KIND.answer(backbone.module, nn.Identity(), batch)
     return nn.functional.cross_entropy(logits, right, reduction="none").numpy()
 
 
