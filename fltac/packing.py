@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from fltac.data.shards import Shard
 from fltac.world import World
 
-TOKENS, GPU_TOKENS = 256, 16384  # of a step, up to which adapters side by side are faster than one after another
+# Tokens of a step up to which adapters go side by side: by benchmarks/packs.py it is faster far beyond on a CPU, but texts
+# of other tasks are padded to the longest. No GPU has been measured.
+TOKENS, GPU_TOKENS = 512, 16384
 
 
 def groups(world: World, shards: Mapping[int, Shard]) -> dict[int, list[int]]:
