@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from fltac.data.shards import Shard
 from fltac.world import World
 
-# Tokens of a step up to which adapters go side by side: by benchmarks/packs.py it is faster far beyond on a CPU, but texts
-# of other tasks are padded to the longest. No GPU has been measured.
+# Tokens of a step up to which adapters go side by side. By benchmarks/packs.py it is faster far beyond on a CPU, but
+# texts of other tasks are padded to the longest. No GPU has been measured.
 TOKENS, GPU_TOKENS = 512, 16384
 
 
