@@ -50,11 +50,16 @@ class RunDirectory:
         self.write_provenance(provenance)
         write(self.path / "experiment.json", experiment.encode())  # last: with it the folder is a run
 
+    @staticmethod
+    def there(path: str | Path) -> bool:
+        """Whether a run was begun in the folder."""
+        return (Path(path) / "experiment.json").is_file()
+
     @classmethod
     def open(cls, path: str | Path) -> RunDirectory:
         """A folder that a run left. Raises InputError where there is none."""
         run = cls(path)
-        if not (run.path / "experiment.json").is_file():
+        if not cls.there(path):
             raise InputError(Problem("", "is no run directory (it has no experiment.json)"), str(path))
         return run
 

@@ -19,7 +19,9 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from fltac.errors import InputError, Problem
+from fltac.runtime.access import make_token, require_token
 from fltac.runtime.capacity import Need, Node, check, cores
+from fltac.runtime.nodes import gathered
 from fltac.server.aggregator import Aggregator
 from fltac.server.state import Post, Setup, Step, dump, load
 
@@ -110,13 +112,7 @@ class Cluster:
         """Connects or starts, once the actors are known to fit."""
         if self.address:
             self._connect()
-            self.nodes = [
-                Node(node["NodeManagerAddress"], node["Resources"].get("CPU", 0), int(node["Resources"].get("GPU", 0)))
-                for node in ray.nodes()
-                if node["Alive"]
-            ]
-            self.need = needs(self.nodes)
-            check(self.need, self.nodes)
+            self.nodes, self.need = gathered(needs)
         else:
             gpus = _gpus() if needs([Node("this machine", cores(), 1)]).num_gpus else 0  # asking takes torch: seconds
             self.need = needs([Node("this machine", cores(), gpus)])
@@ -136,6 +132,7 @@ class Cluster:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _connect(self) -> None:
+        require_token(self.address or "")
         try:
             _reach(self.address or "")
             ray.init(address=self.address, logging_level="ERROR", log_to_driver=False)
@@ -145,6 +142,7 @@ class Cluster:
             raise InputError(Problem("--address", what, self.address)) from None
 
     def _start(self, slots: int, gpus: int) -> None:
+        make_token()
         self.folder = tempfile.mkdtemp(prefix="fltac-")  # short: Ray's sockets lie in it
         ray.init(
             address="local",

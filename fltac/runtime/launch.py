@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from fltac.config import Experiment
 from fltac.errors import InputError, Problem
 from fltac.layers import load
+from fltac.records.redaction import redacted
 from fltac.records.rounds import RoundRecord
 from fltac.records.store import RunDirectory
 from fltac.records.summary import Summary, summarise
@@ -50,7 +51,11 @@ def run(
     folder = out_folder(experiment.name, out)
     directory = RunDirectory(folder)
     directory.require_new()
-    begin = partial(directory.create, experiment.dump(), provenance(runtime))
+
+    def begin() -> None:
+        directory.create(experiment.dump(), provenance(runtime))
+        say(f"{experiment.name}: method {experiment.method}, {experiment.rounds} rounds, results in {folder}")
+
     return _run(experiment, directory, begin, runtime, address, tell, say)
 
 
@@ -119,9 +124,11 @@ def _central(
     from fltac.runtime.capacity import needed
     from fltac.runtime.central import run_central
     from fltac.runtime.cluster import Cluster
+    from fltac.runtime.nodes import require_shared
 
     with Cluster(partial(needed, experiment), address) as cluster:
         world, setup = prepare(experiment)
+        require_shared(directory.path.resolve())
         begin()
         run_central(world, setup, directory, cluster.need, tell)
 
@@ -175,7 +182,7 @@ def provenance(runtime: str) -> dict[str, Any]:
     """Where a run that begins now comes from."""
     installed = {name: metadata.version(name) for name in PACKAGES if _installed(name)}
     return {
-        "command": sys.argv,
+        "command": redacted(sys.argv),
         "directory": str(Path.cwd()),
         "runtime": runtime,
         "restarts": 0,

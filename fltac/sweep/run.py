@@ -23,6 +23,7 @@ from fltac.records.sweeps import SweepDirectory
 from fltac.runtime import launch
 from fltac.runtime.capacity import Need, Node, check, fits, needed
 from fltac.runtime.cluster import Cluster
+from fltac.runtime.nodes import require_shared
 from fltac.sweep.trial import Brief, Trial
 
 Say = Callable[[str], None]
@@ -73,8 +74,10 @@ def _run(
             with Cluster(largest, address) as cluster:
                 for need in {needed(experiment, cluster.nodes, beside) for experiment in asked}:
                     check(need, cluster.nodes)  # Tune would wait for ever for one that does not fit
+                require_shared(directory.path)
                 if not SweepDirectory.there(directory.path):
                     directory.create(study)
+                    say(f"{study.base.name}: {len(points) + more} points, results in {directory.path}")
                 brief = Brief(directory, study, left, cluster.nodes, beside, launch.provenance("ray"))
                 if left:
                     _fit(brief, cluster.need, say, param_space={POINT: tune.grid_search(sorted(left))})
