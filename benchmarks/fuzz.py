@@ -3,10 +3,10 @@
     .venv/bin/python benchmarks/fuzz.py [--payloads 100000] [--seed 0]
 
 Payloads of every codec are changed: bytes flipped, cut, doubled, put elsewhere, taken from another payload, fields of
-the header set to what hurts. Half of them then get the checksum that fits, as a forger would do it. A reader may refuse
-with `WireError`, or take a forged one that is a message all the same: finite numbers of the spec's shape, which are
-written and read again as they are. All else is counted as wrong, and any other exception as a crash. The exit code is
-1 where there is one of either.
+the header set to what hurts, heads that swell. Half of them then get the checksum that fits, as a forger would do it. A
+reader may refuse with `WireError`, or take a forged one that is a message all the same: finite numbers of the spec's
+shape, which are written and read again as they are. All else is counted as wrong, any other exception as a crash. The
+exit code is 1 where there is one of either.
 """
 
 import argparse
@@ -19,9 +19,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 
 from fltac.config import Codec, parse_codec
-from fltac.wire.codecs import HEADER, SMALL, TIMES, decode, encode, seal
+from fltac.wire.codecs import HEADER, SHAPE, SMALL, TIMES, ZSTD, decode, encode, seal
 from fltac.wire.messages import AdapterSpec, Broadcast, Head, Layer, Tensor, Update, WireError
 
 SPECS = [
@@ -93,7 +94,28 @@ def noise(payload: bytearray, other: bytes, draw: np.random.Generator) -> None:
     payload[at:] = draw.bytes(int(draw.integers(0, 200)))
 
 
-CHANGES: list[Callable[[bytearray, bytes, np.random.Generator], None]] = [flip, cut, double, move, graft, field, noise]
+def swell(payload: bytearray, other: bytes, draw: np.random.Generator) -> None:
+    """One head of zeros, up to 2^31 bytes as told, in a few bytes of zstd."""
+    rows, columns = (int(draw.choice([1, 3, 2**8, 2**11, 2**15])) for _ in range(2))
+    size = 4 * rows * columns // int(draw.choice([1, 2, 4, 8]))
+    part = pa.compress(bytes(min(size, 2**24)), codec="zstd", asbytes=True)
+    payload[9] |= ZSTD
+    struct.pack_into("<H", payload, 10, 1)
+    struct.pack_into("<I", payload, HEADER.size - 4, len(part))
+    kept = bytes(payload[HEADER.size : HEADER.size + 104])  # the adapter of a payload without heads, where it is one
+    payload[HEADER.size :] = SHAPE.pack(rows, columns, 1) + kept + part
+
+
+CHANGES: list[Callable[[bytearray, bytes, np.random.Generator], None]] = [
+    flip,
+    cut,
+    double,
+    move,
+    graft,
+    field,
+    noise,
+    swell,
+]
 
 
 def sound(message: Update | Broadcast, spec: AdapterSpec) -> bool:
@@ -121,7 +143,7 @@ def main() -> int:
         spec, payload = pool[draw.integers(len(pool))]
         changed = bytearray(payload)
         for _ in range(draw.integers(1, 4)):
-            if len(changed) > 12:
+            if len(changed) >= HEADER.size:
                 CHANGES[draw.integers(len(CHANGES))](changed, pool[draw.integers(len(pool))][1], draw)
         forged = number % 2 == 1 and len(changed) > 8
         sent = seal(bytes(changed)) if forged else bytes(changed)

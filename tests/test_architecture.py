@@ -64,7 +64,7 @@ UNPICKLES = {
     "pickle": r"^\s*(import|from)\s+(_?pickle|cloudpickle|dill|shelve|marshal|joblib)\b|\bpickle\.|read_pickle",
     "torch.load": r"torch\.load\b|torch\.hub\b|weights_only",
     "numpy": r"allow_pickle|np\.load\b|numpy\.load\b",
-    "code by name": r"(?<![.\w])(eval|exec)\(|trust_remote_code|yaml\.(unsafe_|full_)?load\b",
+    "code by name": r"(?<![.\w])(eval|exec)\(|trust_remote_code|yaml\.(unsafe|full)_load|yaml\.C?(Unsafe|Full)?Loader",
 }
 
 

@@ -162,4 +162,4 @@ def test_a_job_is_sent_the_package_and_the_experiments_and_nothing_heavy(tmp_pat
     create_package(str(tmp_path), tmp_path / "sent.zip", include_gitignore=True)
     with zipfile.ZipFile(tmp_path / "sent.zip") as sent:
         files = {name for name in sent.namelist() if not name.endswith("/")}
-    assert files == {"fltac/__init__.py", "quickstart.toml", ".rayignore"}
+    assert files == {"fltac/__init__.py", "quickstart.toml"}

@@ -1,6 +1,6 @@
 """Nodes that come later, and storage that is not shared, on a real cluster of two nodes."""
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -8,23 +8,26 @@ import pytest
 from fltac.errors import InputError
 from fltac.runtime.capacity import Need
 from fltac.runtime.cluster import Cluster
-from fltac.runtime.nodes import require_shared
+from fltac.runtime.nodes import gathered, require_shared
 
 
 @pytest.mark.ray
 def test_a_growing_cluster_is_waited_for_and_its_storage_is_tried_on_every_node(monkeypatch, tmp_path):
     from ray.cluster_utils import Cluster as Local
 
+    def two(nodes):
+        return Need(2, 1, 0)
+
     local = Local(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
-        with pytest.raises(InputError, match="needs 2 client actors of 1 CPUs and 0 GPUs each, but"):
-            Cluster(lambda nodes: Need(2, 1, 0), local.address)
-        monkeypatch.setenv("FLTAC_WAIT_S", "60")
-        later = threading.Timer(3, local.add_node, kwargs={"num_cpus": 1})
-        later.start()
-        with Cluster(lambda nodes: Need(2, 1, 0), local.address) as joined:
-            later.join()
-            assert [node.cpus for node in joined.nodes] == [1, 1]
+        with Cluster(lambda nodes: Need(1, 1, 0), local.address), ThreadPoolExecutor() as aside:
+            with pytest.raises(InputError, match="needs 2 client actors of 1 CPUs and 0 GPUs each, but"):
+                gathered(two)
+            monkeypatch.setenv("FLTAC_WAIT_S", "60")
+            waiting = aside.submit(gathered, two)
+            local.add_node(num_cpus=1)
+            nodes, need = waiting.result()
+            assert ([node.cpus for node in nodes], need) == ([1, 1], Need(2, 1, 0))
             require_shared(tmp_path / "new")
             assert list(tmp_path.iterdir()) == []
             (tmp_path / "there").mkdir()
@@ -42,8 +45,6 @@ def test_a_growing_cluster_is_waited_for_and_its_storage_is_tried_on_every_node(
 
 
 def test_a_wait_that_is_no_number_is_told(monkeypatch):
-    from fltac.runtime import nodes
-
     monkeypatch.setenv("FLTAC_WAIT_S", "long")
     with pytest.raises(InputError, match="environment: FLTAC_WAIT_S: is a number of seconds"):
-        nodes.gathered(lambda nodes: Need(1, 1, 0))
+        gathered(lambda nodes: Need(1, 1, 0))

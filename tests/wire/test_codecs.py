@@ -244,7 +244,7 @@ def test_heads_that_would_swell_are_refused_before_memory_is_taken(text):
     message = replace(update(heads=0), heads=(zeros,))
     payload = coded(message, text)
     assert measure(payload).heads == {"float32": 4 * 2**20, "int4": 2**19 + 2**10}[text[: -len("+zstd")]]
-    assert decode(payload, SPEC) == message
+    assert decode(payload, SPEC).heads == message.heads
     packed = pa.compress(payload[-measure(payload).heads :], codec="zstd", asbytes=True)
     start = payload[: -measure(payload).heads]
     bomb = seal(start[:44] + struct.pack("<I", len(packed)) + start[48:] + packed)
