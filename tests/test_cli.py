@@ -129,6 +129,10 @@ BAD_VALUES = {
     ),
     'tasks.mood.source={type="hub",path="no/such"}': ("tasks.0.source.path", "cannot be had from the hub"),
     'model.source={type="hub",path="no/such"}': ("model.source.path", "cannot be had from the hub"),
+    'model.source={type="package",package="numpy",path="../torch"}': (
+        "model.source.path",
+        "must lie inside the package",
+    ),
     'model.source={type="package",package="no_such"}': ("model.source.package", "no such package is installed"),
     "data.root=/nowhere": ("data.root", "is no folder"),
     "tasks=[]": ("tasks", "must have at least 1 item"),
