@@ -18,6 +18,7 @@ from ray.tune.schedulers import ASHAScheduler
 from fltac.config import MAXIMISED, Optuna
 from fltac.errors import InputError
 from fltac.points import POINT, Params, Study, label
+from fltac.records.files import Lock
 from fltac.records.summary import Summary
 from fltac.records.sweeps import SweepDirectory
 from fltac.runtime import launch
@@ -75,6 +76,7 @@ def _run(
                     check(need, cluster.nodes)  # Tune would wait for ever for one that does not fit
                 if not SweepDirectory.there(directory.path):
                     directory.create(study)
+                lock = Lock(directory.path)
                 brief = Brief(directory, study, left, cluster.nodes, beside, launch.provenance("ray"))
                 if left:
                     _fit(brief, cluster.need, say, param_space={POINT: tune.grid_search(sorted(left))})
@@ -82,6 +84,7 @@ def _run(
                     from fltac.sweep.search import search  # optuna is an extra
 
                     _fit(brief, cluster.need, say, search_alg=search(directory, study), num_samples=more)
+                lock.release()
     finally:
         shutil.rmtree(directory.path / "tune", ignore_errors=True)
         if SweepDirectory.there(directory.path):
