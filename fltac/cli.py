@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fltac import __version__, screen
-from fltac.errors import InputError, Problem, reason
+from fltac.errors import InputError, Problem, StoppedError, reason
 from fltac.layers import load, read
 from fltac.points import Study
 from fltac.records.store import RunDirectory
@@ -311,6 +311,9 @@ def main() -> None:
         for line in error.lines():
             screen.errors.print(line, markup=False)
         sys.exit(2)
+    except StoppedError as error:
+        screen.errors.print(f"fltac stopped: {getattr(error, 'cause', None) or error}", markup=False)
+        sys.exit(1)
     except Exception as error:
         traceback.print_exception(error)
         screen.errors.print(f"fltac failed: {reason(error)}", markup=False)

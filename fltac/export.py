@@ -11,7 +11,8 @@ from safetensors.numpy import load_file
 from fltac.config import Experiment
 from fltac.errors import InputError, Problem
 from fltac.layers import load
-from fltac.records.store import RunDirectory, require_new
+from fltac.records.files import require_new
+from fltac.records.store import RunDirectory
 
 
 def export_cluster(folder: str | Path, cluster: int, to: str | Path, head: str | None = None) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fltac.cli import main
+from fltac.layers import load
+from fltac.records.store import RunDirectory
 from tests.tiny import write_tiny
 
 
@@ -473,3 +476,24 @@ def test_version(fltac):
     assert project["tool"]["setuptools"]["dynamic"]["version"]["attr"] == "fltac.__version__"
     code, out, _ = fltac("--version")
     assert (code, out.split()[0]) == (0, "fltac")
+
+
+def test_a_full_disk_is_told_in_one_line(fltac, tiny, tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, before[1]))  # the experiment fits, a round does not
+    try:
+        code, _, err = fltac("run", tiny, "rounds=1", "--out", tmp_path / "run", "--runtime", "local")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert code == 1
+    assert err.startswith(f"fltac stopped: {tmp_path / 'run'}")
+    assert err.endswith("cannot be written: File too large; finished rounds are whole: make room, then fltac resume\n")
+    assert err.count("\n") == 1
+
+
+def test_a_run_that_another_process_writes_is_refused_in_one_line(fltac, tiny, tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    run.create(load(tiny).dump(), {"runtime": "local"})
+    code, _, err = fltac("resume", run.path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith(f"{run.path}: is being written by process {os.getpid()} on ")

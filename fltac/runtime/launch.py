@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import secrets
 import subprocess
 import sys
 import time
@@ -49,7 +50,7 @@ def run(
     if runtime not in ("ray", "local"):
         raise InputError(Problem("runtime", "must be 'ray' or 'local'", runtime))
     folder = out_folder(experiment.name, out)
-    directory = RunDirectory(folder)
+    directory = RunDirectory(folder, say)
     directory.require_new()
 
     def begin() -> None:
@@ -67,19 +68,20 @@ def resume(
     say: Say = lambda text: None,
 ) -> Summary:
     """Continues a run from its last finished round, on the runtime it began on where none is named."""
-    directory = RunDirectory.open(out)
+    directory = RunDirectory.open(out, say)
     summary = directory.summary()
     if summary is not None:
         say(f"{out} is finished")
         return Summary(**summary)
+    directory.claim()
     runtime = runtime or directory.provenance()["runtime"]
     return _run(load(directory.experiment_file), directory, directory.count_restart, runtime, address, tell, say)
 
 
 def out_folder(name: str, out: str | Path | None) -> Path:
-    """Where results go: `out`, or runs/<name>-<time>. Inside a Ray job relative folders lie under $FLTAC_RUNS, since
-    the job's own folder does not last."""
-    folder = Path(out) if out else Path(f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    """Where results go: `out`, or runs/<name>-<time>-<chance>. Inside a Ray job relative folders lie under $FLTAC_RUNS,
+    since the job's own folder does not last."""
+    folder = Path(out) if out else Path(f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}")
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and not folder.is_absolute():
         base = os.environ.get("FLTAC_RUNS", "")
         if not Path(base).is_absolute():
@@ -99,13 +101,16 @@ def _run(
     say: Say,
 ) -> Summary:
     """`begin` touches the disk, so it is called once the input has proved right."""
-    if runtime == "local":
-        _in_process(experiment, directory, begin, tell)
-    elif experiment.exchange.data == "pooled":
-        _central(experiment, directory, begin, address, tell)
-    else:
-        _on_actors(experiment, directory, begin, address, tell, say)
-    return conclude(directory)
+    try:
+        if runtime == "local":
+            _in_process(experiment, directory, begin, tell)
+        elif experiment.exchange.data == "pooled":
+            _central(experiment, directory, begin, address, tell)
+        else:
+            _on_actors(experiment, directory, begin, address, tell, say)
+        return conclude(directory)
+    finally:
+        directory.release()
 
 
 def _in_process(experiment: Experiment, directory: RunDirectory, begin: Callable[[], Any], tell: Tell) -> None:

@@ -18,6 +18,7 @@ from ray.tune.schedulers import ASHAScheduler
 from fltac.config import MAXIMISED, Optuna
 from fltac.errors import InputError
 from fltac.points import POINT, Params, Study, label
+from fltac.records.files import Lock
 from fltac.records.summary import Summary
 from fltac.records.sweeps import SweepDirectory
 from fltac.runtime import launch
@@ -78,6 +79,7 @@ def _run(
                 if not SweepDirectory.there(directory.path):
                     directory.create(study)
                     say(f"{study.base.name}: {len(points) + more} points, results in {directory.path}")
+                lock = Lock(directory.path)
                 brief = Brief(directory, study, left, cluster.nodes, beside, launch.provenance("ray"))
                 if left:
                     _fit(brief, cluster.need, say, param_space={POINT: tune.grid_search(sorted(left))})
@@ -85,6 +87,7 @@ def _run(
                     from fltac.sweep.search import search  # optuna is an extra
 
                     _fit(brief, cluster.need, say, search_alg=search(directory, study), num_samples=more)
+                lock.release()
     finally:
         shutil.rmtree(directory.path / "tune", ignore_errors=True)
         if SweepDirectory.there(directory.path):
