@@ -57,7 +57,7 @@ def read_checkpoint(folder: Path) -> tuple[Checkpoint, Lines]:
             client, name = place.split("/")
             states.setdefault(int(client), {})[name] = array
         return Checkpoint(int(lines[-1]["round"]), files, dict(states)), lines
-    except (KeyError, IndexError, TypeError, ValueError, SafetensorError) as error:
+    except (ArithmeticError, LookupError, RecursionError, SafetensorError, TypeError, ValueError) as error:
         raise TornError(f"cannot be read ({type(error).__name__}: {error})") from None
 
 
@@ -65,14 +65,14 @@ def _unsealed(folder: Path) -> dict[str, bytes]:
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         schema, sums = int(manifest["schema"]), {str(name): str(one) for name, one in manifest["sha256"].items()}
-    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError) as error:
         raise TornError(f"has no {MANIFEST} that can be read ({type(error).__name__})") from None
     if schema > SCHEMA:
         what = f"is of a newer fltac, this one reads up to {SCHEMA}; resume with the version in provenance.json"
         raise InputError(Problem("schema", what, schema), str(folder / MANIFEST))
     files = {}
     for name, written in sums.items():
-        if Path(name).name != name:
+        if Path(name).name != name or (folder / name).is_symlink():
             raise TornError(f"names a file that lies elsewhere ({name!r})")
         try:
             files[name] = (folder / name).read_bytes()
