@@ -138,7 +138,8 @@ def submit(
 
     words = ["sweep" if sweep else "run", file.resolve().relative_to(here).as_posix(), *(overrides or ())]
     try:
-        code = jobs.submit([*words, *(["--out", str(out)] if out else [])], here, address, screen.say)
+        with _Named(file):
+            code = jobs.submit([*words, *(["--out", str(out)] if out else [])], here, address, screen.say)
     except KeyboardInterrupt:
         screen.errors.print("the job goes on without this terminal", markup=False)
         raise typer.Exit(INTERRUPTED) from None

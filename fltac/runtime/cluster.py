@@ -138,7 +138,7 @@ class Cluster:
             ray.init(address=self.address, logging_level="ERROR", log_to_driver=False)
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
-            what = f"no Ray cluster answers there; check the address and RAY_AUTH_MODE ({reason})"
+            what = f"no Ray cluster answers there; check the address, and RAY_AUTH_TOKEN_PATH where it asks for a token ({reason})"
             raise InputError(Problem("--address", what, self.address)) from None
 
     def _start(self, slots: int, gpus: int) -> None:
