@@ -24,6 +24,7 @@ from fltac.records.metrics import require_rouge
 from fltac.seeds import generator
 from fltac.server.state import Setup, Slot, shape_name
 from fltac.timeline import Spans, during, holding, joined
+from fltac.trackers import missing
 from fltac.wire.codecs import rounded
 from fltac.wire.messages import AdapterSpec
 
@@ -51,6 +52,7 @@ class Plan:
 class EncodedTask:
     """A task as numbers: what workers need of it."""
 
+    names: Sequence[str]  # of its classes
     classes: int  # of its head: none where no head is trained
     choices: int  # among which an answer is one
     majority: float  # accuracy on test of always giving the most frequent answer of train
@@ -81,6 +83,10 @@ class World:
     tasks: Mapping[str, EncodedTask]
     shards: Shards
     spec: AdapterSpec
+
+    def described(self) -> dict[str, Any]:
+        """Task -> what whoever uses its model must know of it."""
+        return {name: {"classes": list(task.names)} for name, task in self.tasks.items()}
 
     def held(self, round: int) -> dict[int, dict[int, Shard]]:
         """Client -> slot -> what it holds in a round (0: what it will hold first), in order."""
@@ -180,7 +186,7 @@ def plan(experiment: Experiment) -> Plan:
 
 def _missing(experiment: Experiment) -> list[Problem]:
     """What an option needs and this kind of model, or this machine, does not have."""
-    problems, training = [], experiment.training
+    problems, training = missing(experiment.trackers), experiment.training
     if training.generate and not KINDS[experiment.model.kind].writes:
         what = f"is for models that write; {experiment.model.kind} answers with a class"
         problems.append(Problem("training.generate", what, training.generate))
@@ -233,7 +239,9 @@ def _encoded(plan: Plan, task: TaskData, key: str) -> EncodedTask:
     rows = np.sort(draw.permutation(len(test))[: training.generate])
     texts = task.test.take(rows).columns if len(rows) else ((), ())
     bar = majority(train.answers, test.answers)
-    return EncodedTask(classes, kind.choices(plan.config, classes), bar, train, validation, test, Asked(rows, *texts))
+    return EncodedTask(
+        task.classes, classes, kind.choices(plan.config, classes), bar, train, validation, test, Asked(rows, *texts)
+    )
 
 
 def server_setup(plan: Plan) -> Setup:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -122,6 +124,8 @@ class Cluster:
             if slots > cores():
                 self.warning = f"{self.need.actors} actors of {self.need.num_cpus:g} CPUs share {cores()} cores"
             self._start(slots, gpus)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # above Ray's in C++, which prints a stack
 
     def __enter__(self) -> Cluster:
         return self
@@ -138,11 +142,14 @@ class Cluster:
             ray.init(address=self.address, logging_level="ERROR", log_to_driver=False)
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
-            what = f"no Ray cluster answers there; check the address, and RAY_AUTH_TOKEN_PATH where it asks for a token ({reason})"
+            what = (
+                f"no Ray cluster answers there; check the address and the token's file, RAY_AUTH_TOKEN_PATH ({reason})"
+            )
             raise InputError(Problem("--address", what, self.address)) from None
 
     def _start(self, slots: int, gpus: int) -> None:
         make_token()
+        port = metrics_port()
         self.folder = tempfile.mkdtemp(prefix="fltac-")  # short: Ray's sockets lie in it
         ray.init(
             address="local",
@@ -152,6 +159,7 @@ class Cluster:
             logging_level="ERROR",
             log_to_driver=False,
             _temp_dir=self.folder,
+            _metrics_export_port=port,
         )
 
 
@@ -283,6 +291,20 @@ def _reach(address: str) -> None:
     host, colon, port = address.rpartition(":")
     if colon and port.isdecimal() and "/" not in host:
         socket.create_connection((host, int(port)), REACH_SECONDS).close()
+
+
+def metrics_port() -> int | None:
+    """Where a Ray of our own tells Prometheus its metrics: FLTAC_METRICS_PORT, or any port that is free."""
+    asked = os.environ.get("FLTAC_METRICS_PORT")
+    if not asked:
+        return None
+    try:
+        with socket.create_server(("", int(asked))):
+            return int(asked)
+    except (OSError, OverflowError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "that is none"
+        what = f"must be a free port: {why}; name another, or leave it out"
+        raise InputError(Problem("FLTAC_METRICS_PORT", what, asked), "environment") from None
 
 
 def _gpus() -> int:

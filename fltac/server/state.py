@@ -165,7 +165,7 @@ def _load(files: Mapping[str, bytes], setup: Setup) -> State:
         _require_shape(tensors[name], (len(tensors["keys"]), setup.spec.size))
     keys = [(int(client), int(slot)) for client, slot in tensors["keys"]]
     clusters = {
-        int(name.removeprefix("cluster-").removesuffix(".safetensors")): _load_cluster(tensor, setup.spec)
+        int(name.removeprefix("cluster-").removesuffix(".safetensors")): load_cluster(tensor, setup.spec)
         for name, tensor in files.items()
         if name.startswith("cluster-")
     }
@@ -189,7 +189,8 @@ def _require_shape(tensor: np.ndarray, shape: tuple[int, ...]) -> None:
         raise WireError(f"the checkpoint holds an adapter of {tensor.dtype} {tensor.shape}, where this run has {shape}")
 
 
-def _load_cluster(content: bytes, spec: AdapterSpec) -> Cluster:
+def load_cluster(content: bytes, spec: AdapterSpec) -> Cluster:
+    """A cluster that `dump` wrote."""
     tensors = load_tensors(content)
     adapter = np.empty(spec.size, dtype=np.float32)
     for name, view in spec.named(adapter).items():

@@ -26,6 +26,7 @@ from fltac.runtime.capacity import Need, Node, check, fits, needed
 from fltac.runtime.cluster import Cluster
 from fltac.runtime.nodes import require_shared
 from fltac.sweep.trial import Brief, Trial
+from fltac.sweep.watching import Watched
 
 Say = Callable[[str], None]
 
@@ -81,12 +82,14 @@ def _run(
                     say(f"{study.base.name}: {len(points) + more} points, results in {directory.path}")
                 lock = Lock(directory.path)
                 brief = Brief(directory, study, left, cluster.nodes, beside, launch.provenance("ray"))
-                if left:
-                    _fit(brief, cluster.need, say, param_space={POINT: tune.grid_search(sorted(left))})
-                if more and not directory.unfinished(left):  # else it was interrupted
-                    from fltac.sweep.search import search  # optuna is an extra
+                with Watched(brief, say, len(points) + more, points.keys() - left.keys()) as watched:
+                    callbacks = [Told(brief, say), watched]
+                    if left:
+                        _fit(brief, cluster.need, callbacks, param_space={POINT: tune.grid_search(sorted(left))})
+                    if more and not directory.unfinished(left):  # else it was interrupted
+                        from fltac.sweep.search import search  # optuna is an extra
 
-                    _fit(brief, cluster.need, say, search_alg=search(directory, study), num_samples=more)
+                        _fit(brief, cluster.need, callbacks, search_alg=search(directory, study), num_samples=more)
                 lock.release()
     finally:
         shutil.rmtree(directory.path / "tune", ignore_errors=True)
@@ -119,7 +122,7 @@ def _plan_each(study: Study, points: Sequence[Params]) -> None:
 def _fit(
     brief: Brief,
     need: Need,
-    say: Say,
+    callbacks: list[tune.Callback],
     param_space: dict[str, Any] | None = None,
     search_alg: Any = None,
     num_samples: int = 1,
@@ -149,9 +152,7 @@ def _fit(
             max_concurrent_trials=max(1, min(room, brief.beside)),
             reuse_actors=True,  # a process that has imported torch runs the next point at once
         ),
-        run_config=tune.RunConfig(
-            name="tune", storage_path=str(brief.directory.path), verbose=0, callbacks=[Told(brief, say)]
-        ),
+        run_config=tune.RunConfig(name="tune", storage_path=str(brief.directory.path), verbose=0, callbacks=callbacks),
     ).fit()
 
 
