@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: setup quickstart test check format bench clean
+.PHONY: setup quickstart test check format bench fuzz audit clean
 
 setup: $(INSTALLED)  ## make .venv with everything pinned
 
@@ -30,6 +30,14 @@ format: setup
 
 bench: setup  ## what Ray costs beside the bare loop, side by side
 	$(BIN)/python benchmarks/runtimes.py
+
+fuzz: setup  ## 100,000 damaged and forged payloads
+	$(BIN)/python benchmarks/fuzz.py
+
+audit:  ## every pinned version against the advisory service; fails where it cannot be asked
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/pip install --quiet pip-audit==2.10.1
+	.venv/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 clean:
 	rm -rf .venv build *.egg-info

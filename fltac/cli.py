@@ -1,7 +1,11 @@
-"""The command line: the one place that prints errors and exits. 0 done, 2 the input is wrong, 1 anything else."""
+"""The command line: the one place that prints errors and exits.
+
+0 done, 2 the input is wrong, 130 and 143 a signal ended it (Ctrl-C, SIGTERM), 1 anything else.
+"""
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 from enum import StrEnum
@@ -11,14 +15,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fltac import __version__, screen, use
-from fltac.errors import InputError, Problem, reason
+from fltac.errors import InputError, Problem, StoppedError, reason
 from fltac.layers import load, read
 from fltac.points import Study
+from fltac.records.store import RunDirectory
 from fltac.records.sweeps import SweepDirectory
 from fltac.screen import sweeps as told
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+INTERRUPTED, TERMINATED = 130, 143  # 128 and the signal's number, as shells tell it
 
 app = typer.Typer(
     help="Federated LoRA fine-tuning with task-specific adapter clustering, on a Ray cluster.",
@@ -84,8 +91,7 @@ def run(
     folder = launch.out_folder(experiment.name, out)
     if experiment.sweep:
         screen.errors.print("warning: [sweep] is for fltac sweep: this is one run at the values above it", markup=False)
-    screen.say(f"{experiment.name}: method {experiment.method}, {experiment.rounds} rounds, results in {folder}")
-    with _Named(file), screen.rounds_shown(experiment.rounds) as tell:
+    with _Stoppable(folder), _Named(file), screen.rounds_shown(experiment.rounds) as tell:
         summary = launch.run(experiment, folder, runtime.value, address, tell, screen.say)
     screen.result(summary)
     screen.say(f"results in {folder}; see them with: fltac report {folder}")
@@ -101,14 +107,43 @@ def sweep(
     """Run every point of [sweep.space], side by side as far as there is room, and print their table."""
     with _Named(file):
         study = Study(read(file, overrides or ()))
-        points = study.points()
+        study.points()  # what is wrong with one is told before Ray is imported
     from fltac.runtime import launch
     from fltac.sweep.run import sweep
 
     folder = launch.out_folder(f"{study.base.name}-sweep", out)
-    screen.say(f"{study.base.name}: {len(points) or study.sweep.samples} points, results in {folder}")
-    with _Named(file):
+    with _Stoppable(folder), _Named(file):
         _swept(sweep(study, folder, address, screen.say), folder)
+
+
+@app.command()
+def submit(
+    file: File,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="On the cluster; below its $FLTAC_RUNS where not absolute.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="The dashboard; RAY_API_SERVER_ADDRESS, or port 8265 here, where not given.")
+    ] = None,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Run every point of [sweep.space].")] = False,
+) -> None:
+    """Run an experiment as a job of a cluster, with a copy of this folder; print its log and end as it ends."""
+    with _Named(file):
+        layers = read(file, overrides or ())
+        Study(layers).points() if sweep else layers.resolve()
+    here = Path.cwd()
+    if not file.resolve().is_relative_to(here):
+        what = f"lies outside {here}, which is what is sent; go to the folder above it"
+        raise InputError(Problem("FILE", what, str(file)), "command line")
+    from fltac.runtime import jobs
+
+    words = ["sweep" if sweep else "run", file.resolve().relative_to(here).as_posix(), *(overrides or ())]
+    try:
+        with _Named(file):
+            code = jobs.submit([*words, *(["--out", str(out)] if out else [])], here, address, screen.say)
+    except KeyboardInterrupt:
+        screen.errors.print("the job goes on without this terminal", markup=False)
+        raise typer.Exit(INTERRUPTED) from None
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -123,14 +158,14 @@ def resume(
 
         if runtime is Where.local:
             raise InputError(Problem("--runtime", "a sweep runs on Ray; leave it out", runtime.value), "command line")
-        _swept(resume(folder, address, screen.say), folder)
+        with _Stoppable(folder):
+            _swept(resume(folder, address, screen.say), folder)
         return
-    from fltac.records.store import RunDirectory
     from fltac.runtime import launch
 
     directory = RunDirectory.open(folder)
     rounds, done = load(directory.experiment_file).rounds, len(directory.lines())
-    with _Named(directory.experiment_file), screen.rounds_shown(rounds, done) as tell:
+    with _Stoppable(folder), _Named(directory.experiment_file), screen.rounds_shown(rounds, done) as tell:
         summary = launch.resume(folder, runtime.value if runtime else None, address, tell, screen.say)
     screen.result(summary)
 
@@ -238,6 +273,24 @@ def _swept(table: pa.Table, folder: Path) -> None:
         raise typer.Exit(1)
 
 
+class _Stoppable:
+    """Says how to go on where a signal ends a run, and ends with 128 and its number; what is finished is on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> None:
+        self.before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # Ray sets one alike
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        signal.signal(signal.SIGTERM, self.before)
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            begun = SweepDirectory.there(self.folder) or RunDirectory.there(self.folder)
+            how = f"what is finished is kept; fltac resume {self.folder} goes on" if begun else "nothing had begun"
+            screen.errors.print(f"stopped: {how}", markup=False)
+            raise SystemExit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else TERMINATED) from None
+
+
 class _Named:
     """Gives problems that were found below the command line the file that they are about."""
 
@@ -256,12 +309,15 @@ def main() -> None:
     """Runs the command line. What the user got wrong is told in lines; what we got wrong, with its traceback."""
     try:
         app()
-    except SystemExit as ended:  # click ends with codes of its own, 130 after Ctrl-C among them
-        sys.exit(ended.code if ended.code in (0, 2, None) else 1)
+    except SystemExit as ended:  # click ends with codes of its own
+        sys.exit(ended.code if ended.code in (0, 2, INTERRUPTED, TERMINATED, None) else 1)
     except InputError as error:
         for line in error.lines():
             screen.errors.print(line, markup=False)
         sys.exit(2)
+    except StoppedError as error:
+        screen.errors.print(f"fltac stopped: {getattr(error, 'cause', None) or error}", markup=False)
+        sys.exit(1)
     except Exception as error:
         traceback.print_exception(error)
         screen.errors.print(f"fltac failed: {reason(error)}", markup=False)

@@ -35,6 +35,10 @@ class InputError(Exception):
         return [problem.line(self.file or file) for problem in self.problems]
 
 
+class StoppedError(Exception):
+    """The run cannot go on, and says why in one line; what is finished is on disk. The command line exits with 1."""
+
+
 def reason(error: BaseException) -> str:
     """What failed and where, in one line: behind Ray's wrapper, with the notes that say whose work it was."""
     cause = getattr(error, "cause", None) or error

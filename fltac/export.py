@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from safetensors.numpy import load_file
 from fltac.config import Experiment
 from fltac.errors import InputError, Problem
 from fltac.layers import load
-from fltac.records.store import RunDirectory, require_new
+from fltac.records.files import require_new
+from fltac.records.store import RunDirectory
 
 
 def export_cluster(folder: str | Path, cluster: int, to: str | Path, head: str | None = None) -> str:
@@ -53,11 +55,12 @@ def _recipe(experiment: Experiment, source: str, head: np.ndarray, to: str | Pat
     from fltac.model.peft import peft_changes
 
     auto = KINDS[experiment.model.kind].auto_model().__name__
+    base, folder = json.dumps(source), json.dumps(str(to))  # a stranger's path stays a string where it is pasted
     changes = "".join(f", {name}={value}" for name, value in peft_changes(experiment.model, head).items())
     return (
         f"adapter in {to}; load it with\n"
         "  from peft import PeftModel\n"
         f"  from transformers import {auto}\n"
-        f'  base = {auto}.from_pretrained("{source}"{changes})\n'
-        f'  model = PeftModel.from_pretrained(base, "{to}")'
+        f"  base = {auto}.from_pretrained({base}{changes})\n"
+        f"  model = PeftModel.from_pretrained(base, {folder})"
     )

@@ -38,5 +38,5 @@ def federate(world: World, runtime: Runtime, run: RunDirectory) -> Iterator[Roun
         rules, base = world.experiment.alerts, world.sends * len(set(drawn) - there) * world.base.bytes
         there.update(drawn)
         record = round_record(round, ledger.rows, step._asdict(), judged, world.truths(step.heard), clock, rules, base)
-        run.finish_round(record, runtime.snapshot(), states)
+        run.finish_round(record, runtime.snapshot(), states, world.experiment.checkpoint.keep)
         yield record

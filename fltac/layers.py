@@ -239,8 +239,10 @@ def _problem(error: dict[str, Any], tree: Tree) -> Problem:
     """A pydantic error as one line of ours: the key as the user wrote it, the remedy, the value."""
     at: Any = tree
     path: list[str] = []
+    named: Any = None
     for part in error["loc"]:
-        if isinstance(at, dict) and part not in at and part == at.get("type"):
+        if isinstance(at, dict) and part == at.get("type") and at is not named and not isinstance(at.get(part), dict):
+            named = at
             continue  # pydantic names the member of a union; the user's file does not
         if not isinstance(at, dict | list):
             break  # nor has a plain value parts

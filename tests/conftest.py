@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 import fltac
+import tests.own_token  # noqa: F401
 from fltac.cli import main
 from tests.tiny import write_tiny
 from tests.tiny_kinds import write_tiny_dialogues

@@ -58,3 +58,23 @@ def test_every_preset_names_its_paper_or_its_bar_in_a_comment():
     presets = sorted((PACKAGE / "methods").glob("*.toml"))
     assert presets
     assert all(preset.read_text(encoding="utf-8").startswith("# ") for preset in presets)
+
+
+UNPICKLES = {
+    "pickle": r"^\s*(import|from)\s+(_?pickle|cloudpickle|dill|shelve|marshal|joblib)\b|\bpickle\.|read_pickle",
+    "torch.load": r"torch\.load\b|torch\.hub\b|weights_only",
+    "numpy": r"allow_pickle|np\.load\b|numpy\.load\b",
+    "code by name": r"(?<![.\w])(eval|exec)\(|trust_remote_code|yaml\.(unsafe|full)_load|yaml\.C?(Unsafe|Full)?Loader",
+}
+
+
+@pytest.mark.parametrize("kind", UNPICKLES)
+def test_nothing_is_read_in_a_way_that_runs_what_it_reads(kind):
+    """What crossed the wire, or lies in a run directory, is arrays, JSON and Parquet."""
+    found = [
+        f"{file.relative_to(PACKAGE)}: {line.strip()}"
+        for file in FILES
+        for line in file.read_text(encoding="utf-8").splitlines()
+        if re.search(UNPICKLES[kind], line)
+    ]
+    assert found == []

@@ -2,9 +2,12 @@
 
 import json
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 from importlib.util import find_spec
@@ -13,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fltac.layers import load
+from fltac.records.store import RunDirectory
 from tests.tiny import write_tiny
 
 
@@ -112,6 +117,10 @@ BAD_VALUES = {
     ),
     'tasks.mood.source={type="hub",path="no/such"}': ("tasks.0.source.path", "cannot be had from the hub"),
     'model.source={type="hub",path="no/such"}': ("model.source.path", "cannot be had from the hub"),
+    'model.source={type="package",package="numpy",path="../torch"}': (
+        "model.source.path",
+        "must lie inside the package",
+    ),
     'model.source={type="package",package="no_such"}': ("model.source.package", "no such package is installed"),
     "data.root=/nowhere": ("data.root", "is no folder"),
     "tasks=[]": ("tasks", "must have at least 1 item"),
@@ -326,6 +335,49 @@ def test_a_run_prints_a_line_a_round_and_the_table_of_its_summary(tiny, fltac, t
     assert fltac("run", tiny, "--runtime", "local", "--out", tmp_path / "run")[0] == 2
 
 
+def test_sigterm_ends_a_run_after_its_last_round_and_says_how_to_go_on(tiny, fltac, tmp_path):
+    out = tmp_path / "run"
+
+    def end():
+        for _ in range(6000):
+            if (out / "rounds.jsonl").is_file():
+                break
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    code, said, err = fltac("run", tiny, "--runtime", "local", "--out", out, "rounds=12", "training.steps=1")
+    ending.join()
+    assert (code, err) == (143, f"stopped: what is finished is kept; fltac resume {out} goes on\n")
+    assert "round 12/12" not in said
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    code, said, _ = fltac("resume", out)
+    assert (code, "round 12/12" in said) == (0, True)
+
+
+def test_what_is_refused_tells_of_no_results(tiny, fltac, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))  # no token there: nobody is called
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    for command in ("run", "sweep"):
+        code, said, err = fltac(command, tiny, "--address", "10.1.2.3:6379", "--out", tmp_path / "out")
+        assert (code, said) == (2, "")
+        assert "--address: is not on this machine and there is no token for it" in err
+        assert not (tmp_path / "out").exists()
+
+
+def test_only_what_is_sent_can_be_submitted(tiny, fltac, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = fltac("submit", tiny, "--address", "http://127.0.0.1:1")
+    assert (code, f"FILE: lies outside {tmp_path}" in err) == (2, True)
+    code, _, err = fltac("submit", tiny, "adapter.rank=0")
+    assert (code, err.startswith(f"{tiny}: adapter.rank: ")) == (2, True)
+    monkeypatch.chdir(tiny.parent)
+    code, _, err = fltac("submit", tiny, "--address", "http://127.0.0.1:1")
+    assert (code, "--address: no job server answers there" in err) == (2, True)
+
+
 def test_report_and_export_refuse_what_is_no_run(fltac, tmp_path):
     for command in (
         ["report", tmp_path],
@@ -409,3 +461,24 @@ def test_version(fltac):
     assert project["tool"]["setuptools"]["dynamic"]["version"]["attr"] == "fltac.__version__"
     code, out, _ = fltac("--version")
     assert (code, out.split()[0]) == (0, "fltac")
+
+
+def test_a_full_disk_is_told_in_one_line(fltac, tiny, tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, before[1]))  # the experiment fits, a round does not
+    try:
+        code, _, err = fltac("run", tiny, "rounds=1", "--out", tmp_path / "run", "--runtime", "local")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert code == 1
+    assert err.startswith(f"fltac stopped: {tmp_path / 'run'}")
+    assert err.endswith("cannot be written: File too large; finished rounds are whole: make room, then fltac resume\n")
+    assert err.count("\n") == 1
+
+
+def test_a_run_that_another_process_writes_is_refused_in_one_line(fltac, tiny, tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    run.create(load(tiny).dump(), {"runtime": "local"})
+    code, _, err = fltac("resume", run.path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith(f"{run.path}: is being written by process {os.getpid()} on ")

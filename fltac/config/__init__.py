@@ -8,6 +8,7 @@ from fltac.config.changes import Change, ClientDrifts, ClientJoins, ClientLeaves
 from fltac.config.codec import Codec, parse_codec
 from fltac.config.experiment import (
     Alerts,
+    Checkpoint,
     ClientResources,
     Data,
     Experiment,
@@ -54,6 +55,7 @@ __all__ = [
     "B",
     "Blend",
     "Change",
+    "Checkpoint",
     "ClientDrifts",
     "ClientJoins",
     "ClientLeaves",

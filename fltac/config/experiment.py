@@ -44,6 +44,12 @@ class Wire(Config):
     down: DownCodec = "float32"
 
 
+class Checkpoint(Config):
+    """What `fltac resume` goes on from, written after each round."""
+
+    keep: Positive = 2  # the last so many: one may turn out to be torn
+
+
 class Alerts(Config):
     """When an operator is told, beside the record; false: never."""
 
@@ -80,6 +86,7 @@ class Experiment(Config):
     resources: Resources = Resources()
     wire: Wire = Wire()
     network: Network = Network()
+    checkpoint: Checkpoint = Checkpoint()
     exchange: Exchange
     similarity: Annotated[Similarity, Field(discriminator="type")]
     clustering: Annotated[Clustering, Field(discriminator="type")]

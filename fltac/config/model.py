@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from fltac.config.base import Config, Names, Positive
 
@@ -20,12 +21,19 @@ class PathModel(Config):
     path: str
 
 
+def _inside(path: str) -> str:
+    """A path that leads out of nothing."""
+    if PurePath(path).is_absolute() or ".." in PurePath(path).parts:
+        raise ValueError("must lie inside the package; write it from there, without ..")
+    return path
+
+
 class PackageModel(Config):
     """A Hugging Face directory inside an installed Python package."""
 
     type: Literal["package"]
     package: str
-    path: str = "."
+    path: Annotated[str, AfterValidator(_inside)] = "."
 
 
 class Model(Config):

@@ -3,60 +3,71 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
 from fltac.errors import InputError, Problem
+from fltac.records.checkpoint import Checkpoint, States, TornError, read_checkpoint, write_checkpoint
+from fltac.records.files import Lock, append, require_new, write, write_folder
 from fltac.records.rounds import TABLES, RoundRecord, Rows
 
-States = Mapping[int, Mapping[str, np.ndarray]]  # client -> name -> what it keeps to itself
-
-
-class Checkpoint(NamedTuple):
-    """Where a run stands: the last finished round (0: none), the server's files, the clients' private states."""
-
-    round: int
-    files: dict[str, bytes]
-    states: dict[int, Mapping[str, np.ndarray]]
+Say = Callable[[str], None]
 
 
 class RunDirectory:
     """One run's folder; the contract of its files is in docs/run-directory.md."""
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, say: Say = lambda text: None) -> None:
+        """`say` is told a line of each checkpoint that cannot be used."""
+        self.path, self.say = Path(path), say
+        self._lock: Lock | None = None
 
     def require_new(self) -> None:
         """Raises InputError where something lies in the way of a new run."""
         require_new(self.path, "--out", "name a new folder, or continue the run with fltac resume")
 
     def create(self, experiment: str, provenance: Mapping[str, Any]) -> None:
-        """Makes the folder, with the experiment (JSON) and where it comes from."""
+        """Makes the folder and claims it, with the experiment (JSON) and where it comes from."""
         self.require_new()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             what = f"cannot be made: {error.strerror}; name another folder"
             raise InputError(Problem("--out", what, str(self.path)), "command line") from None
+        self.claim()
+        self.require_new()  # nobody made a run of it in between
         self.write_provenance(provenance)
         write(self.path / "experiment.json", experiment.encode())  # last: with it the folder is a run
 
+    @staticmethod
+    def there(path: str | Path) -> bool:
+        """Whether a run was begun in the folder."""
+        return (Path(path) / "experiment.json").is_file()
+
     @classmethod
-    def open(cls, path: str | Path) -> RunDirectory:
+    def open(cls, path: str | Path, say: Say = lambda text: None) -> RunDirectory:
         """A folder that a run left. Raises InputError where there is none."""
-        run = cls(path)
-        if not (run.path / "experiment.json").is_file():
+        run = cls(path, say)
+        if not cls.there(path):
             raise InputError(Problem("", "is no run directory (it has no experiment.json)"), str(path))
         return run
+
+    def claim(self) -> None:
+        """Nobody else writes the run until `release`, or while this object lives. Raises InputError where one does."""
+        self._lock = self._lock or Lock(self.path)
+
+    def release(self) -> None:
+        """Others may go on with the run."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     # -- writing -----------------------------------------------------------------------------------
 
@@ -75,20 +86,18 @@ class RunDirectory:
         """What v0 does on every task, as round 0 of the evaluations."""
         self._write_table("evaluations", 0, [{"round": 0, **row} for row in evaluations])
 
-    def finish_round(self, record: RoundRecord, server: Mapping[str, bytes], states: States) -> None:
-        """Tables and adapters first, then the checkpoint that makes the round count, then its line."""
+    def finish_round(self, record: RoundRecord, server: Mapping[str, bytes], states: States, keep: int = 2) -> None:
+        """Tables and adapters first, then the checkpoint that makes the round count, then its line; of the
+        checkpoints the last `keep` stay."""
         for name, rows in record.tables.items():
             self._write_table(name, record.round, rows)
         folder = _round_name(record.round)
         clusters = {name: content for name, content in server.items() if name.startswith("cluster-")}
-        _write_folder(self.path / "adapters" / folder, clusters)
-        private = {f"{client}/{name}": array for client, kept in states.items() for name, array in kept.items()}
-        lines = b"".join(map(_json, [*self.lines(), record.line]))
-        checkpoint = {"rounds.jsonl": lines, "clients.bin": save_tensors(private), **server}
-        _write_folder(self.path / "checkpoint" / folder, checkpoint)
-        _append(self.path / "rounds.jsonl", _json(record.line))
-        _append(self.path / "alerts.jsonl", b"".join(map(_json, record.line["alerts"])))
-        for old in self._checkpoints()[:-1]:
+        write_folder(self.path / "adapters" / folder, clusters)
+        write_checkpoint(self.path / "checkpoint" / folder, [*self.lines(), record.line], server, states)
+        append(self.path / "rounds.jsonl", _json(record.line))
+        append(self.path / "alerts.jsonl", b"".join(map(_json, record.line["alerts"])))
+        for old in self._checkpoints()[:-keep]:
             shutil.rmtree(old)
 
     def cut_judgements(self) -> None:
@@ -99,7 +108,7 @@ class RunDirectory:
 
     def add_judgement(self, judgement: Mapping[str, Any]) -> None:
         """One more answer scored by a model, on disk at once."""
-        _append(self.path / "judgements.jsonl", _json(judgement))
+        append(self.path / "judgements.jsonl", _json(judgement))
 
     def write_judgements(self, model: str, means: Mapping[str, Any]) -> None:
         """What a model's scores come to, task by task, beside those of other models."""
@@ -162,22 +171,28 @@ class RunDirectory:
     def last_slots(self) -> dict[str, np.ndarray]:
         """What the server knew after the last finished round, a row a slot, by the names in `server.state.dump`."""
         self.last_adapters()
-        return load_tensors((self._checkpoints()[-1] / "server.safetensors").read_bytes())
+        slots: dict[str, np.ndarray] = load_tensors((self._checkpoints()[-1] / "server.safetensors").read_bytes())
+        return slots
 
     def checkpoint(self) -> Checkpoint:
-        """The last finished round, after the traces of an unfinished one are cut and a missing line is restored."""
-        finished = self._checkpoints()
-        if not finished:
-            self._cut(0, [])
-            return Checkpoint(0, {}, {})
-        files = {file.name: file.read_bytes() for file in finished[-1].iterdir()}
-        lines = [json.loads(line) for line in files.pop("rounds.jsonl").splitlines()]
-        states: dict[int, dict[str, np.ndarray]] = {}
-        for place, array in load_tensors(files.pop("clients.bin")).items():
-            client, name = place.split("/")
-            states.setdefault(int(client), {})[name] = array
-        self._cut(lines[-1]["round"], lines)
-        return Checkpoint(lines[-1]["round"], files, dict(states))
+        """The last finished round whose checkpoint is whole, after the traces of later ones are cut and missing lines
+        are restored. Raises InputError where there are checkpoints and none is whole, or a newer fltac wrote one."""
+        torn = []
+        for folder in reversed(self._checkpoints()):
+            try:
+                found, lines = read_checkpoint(folder)
+            except TornError as error:
+                torn.append(f"{folder.name} {error}")
+                continue
+            if torn:
+                self.say(f"checkpoint {'; '.join(torn)}: going on from round {found.round}")
+            self._cut(found.round, lines)
+            return found
+        if torn:
+            what = f"holds no whole checkpoint ({'; '.join(torn)}); restore one from a copy, or begin the run anew"
+            raise InputError(Problem("", what), str(self.path / "checkpoint"))
+        self._cut(0, [])
+        return Checkpoint(0, {}, {})
 
     def _cut(self, last: int, lines: Iterable[Mapping[str, Any]]) -> None:
         told = {"rounds.jsonl": list(lines)}
@@ -186,7 +201,7 @@ class RunDirectory:
             if (self.path / name).is_file() or entries:
                 write(self.path / name, b"".join(map(_json, entries)))
         parts = [part for name in TABLES for part in (self.path / f"{name}.parquet").glob("round-*.parquet")]
-        for part in [*parts, *(self.path / "adapters").glob("round-*")]:
+        for part in [*parts, *(self.path / "adapters").glob("round-*"), *self._checkpoints()]:
             if _round_order(part) > last:
                 shutil.rmtree(part) if part.is_dir() else part.unlink()
 
@@ -194,22 +209,9 @@ class RunDirectory:
         return sorted((self.path / "checkpoint").glob("round-*"), key=_round_order)
 
     def _write_table(self, name: str, round: int, rows: Rows) -> None:
-        folder = self.path / f"{name}.parquet"
-        folder.mkdir(exist_ok=True)
         sink = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_pylist(rows, schema=TABLES[name]), sink)
-        write(folder / f"{_round_name(round)}.parquet", sink.getvalue().to_pybytes())
-
-
-def require_new(path: Path, option: str, remedy: str) -> None:
-    """Raises InputError where the folder that an option names is a file, holds something, or cannot be looked at."""
-    try:
-        used = path.is_file() or (path.is_dir() and any(path.iterdir()))
-    except OSError as error:
-        what = f"cannot be looked at: {error.strerror}; name another folder"
-        raise InputError(Problem(option, what, str(path)), "command line") from None
-    if used:
-        raise InputError(Problem(option, f"is there already; {remedy}", str(path)), "command line")
+        write(self.path / f"{name}.parquet" / f"{_round_name(round)}.parquet", sink.getvalue().to_pybytes())
 
 
 def _round_name(round: int) -> str:
@@ -226,34 +228,3 @@ def _json(value: Mapping[str, Any], indent: int | None = None) -> bytes:
 
 def _lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().split("\n")[:-1]] if file.is_file() else []
-
-
-def _append(file: Path, content: bytes) -> None:
-    with file.open("ab") as appended:
-        appended.write(content)
-        appended.flush()
-        os.fsync(appended.fileno())
-
-
-def write(file: Path, content: bytes) -> None:
-    """Whole or not at all: to a temporary name, synced, renamed."""
-    temporary = file.with_name(f".{file.name}.tmp")
-    with temporary.open("wb") as out:
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.replace(file)
-
-
-def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """A folder whole or not at all."""
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    for name, content in files.items():
-        write(temporary / name, content)
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
-    descriptor = os.open(folder.parent, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from fltac.errors import InputError, Problem
 from fltac.layers import Layers
 from fltac.points import Params, Study
-from fltac.records.store import RunDirectory, require_new, write
+from fltac.records.files import require_new, write
+from fltac.records.store import RunDirectory
 from fltac.records.summary import summarise
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from fltac.errors import InputError, Problem
-from fltac.records.store import write
+from fltac.records.files import write
 from fltac.records.sweeps import SweepDirectory
 from fltac.report.fronts import (
     CONFIDENCE,

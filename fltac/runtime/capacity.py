@@ -66,10 +66,10 @@ def needed(experiment: Experiment, nodes: Sequence[Node], beside: int = 1) -> Ne
 
 def check(need: Need, nodes: Sequence[Node]) -> None:
     """Raises InputError that tells what is needed and what each node takes, where the actors do not fit."""
-    room = {node.name: fits(node, need) for node in nodes}
-    if sum(room.values()) >= need.actors:
+    if sum(fits(node, need) for node in nodes) >= need.actors:
         return
-    there = "; ".join(f"{n.name} has {n.cpus:g} CPUs, {n.gpus} GPUs: takes {room[n.name]}" for n in nodes) or "no node"
+    rooms = [f"{node.name} has {node.cpus:g} CPUs, {node.gpus} GPUs: takes {fits(node, need)}" for node in nodes]
+    there = "; ".join(rooms) or "no node"
     what = (
         f"needs {need.actors} client actors of {need.num_cpus:g} CPUs and {need.num_gpus:g} GPUs each, "
         f"but {there}; lower resources.actors or what each takes"

@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -20,7 +22,9 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from fltac.errors import InputError, Problem
+from fltac.runtime.access import make_token, require_token
 from fltac.runtime.capacity import Need, Node, check, cores
+from fltac.runtime.nodes import gathered
 from fltac.server.aggregator import Aggregator
 from fltac.server.state import Post, Setup, Step, dump, load
 
@@ -111,13 +115,7 @@ class Cluster:
         """Connects or starts, once the actors are known to fit."""
         if self.address:
             self._connect()
-            self.nodes = [
-                Node(node["NodeManagerAddress"], node["Resources"].get("CPU", 0), int(node["Resources"].get("GPU", 0)))
-                for node in ray.nodes()
-                if node["Alive"]
-            ]
-            self.need = needs(self.nodes)
-            check(self.need, self.nodes)
+            self.nodes, self.need = gathered(needs)
         else:
             gpus = _gpus() if needs([Node("this machine", cores(), 1)]).num_gpus else 0  # asking takes torch: seconds
             self.need = needs([Node("this machine", cores(), gpus)])
@@ -127,6 +125,8 @@ class Cluster:
             if slots > cores():
                 self.warning = f"{self.need.actors} actors of {self.need.num_cpus:g} CPUs share {cores()} cores"
             self._start(slots, gpus)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # above Ray's in C++, which prints a stack
 
     def __enter__(self) -> Cluster:
         return self
@@ -137,15 +137,19 @@ class Cluster:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _connect(self) -> None:
+        require_token(self.address or "")
         try:
             _reach(self.address or "")
             ray.init(address=self.address, logging_level="ERROR", log_to_driver=False)
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
-            what = f"no Ray cluster answers there; check the address and RAY_AUTH_MODE ({reason})"
+            what = (
+                f"no Ray cluster answers there; check the address and the token's file, RAY_AUTH_TOKEN_PATH ({reason})"
+            )
             raise InputError(Problem("--address", what, self.address)) from None
 
     def _start(self, slots: int, gpus: int) -> None:
+        make_token()
         port = metrics_port()
         self.folder = tempfile.mkdtemp(prefix="fltac-")  # short: Ray's sockets lie in it
         ray.init(

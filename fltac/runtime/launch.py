@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import secrets
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from fltac.config import Experiment
 from fltac.errors import InputError, Problem
 from fltac.layers import load
 from fltac.monitoring import Monitor
+from fltac.records.redaction import redacted
 from fltac.records.rounds import RoundRecord
 from fltac.records.store import RunDirectory
 from fltac.records.summary import Summary, summarise
@@ -50,9 +52,13 @@ def run(
     if runtime not in ("ray", "local"):
         raise InputError(Problem("runtime", "must be 'ray' or 'local'", runtime))
     folder = out_folder(experiment.name, out)
-    directory = RunDirectory(folder)
+    directory = RunDirectory(folder, say)
     directory.require_new()
-    begin = partial(directory.create, experiment.dump(), provenance(runtime))
+
+    def begin() -> None:
+        directory.create(experiment.dump(), provenance(runtime))
+        say(f"{experiment.name}: method {experiment.method}, {experiment.rounds} rounds, results in {folder}")
+
     return _run(experiment, directory, begin, runtime, address, tell, say)
 
 
@@ -64,19 +70,20 @@ def resume(
     say: Say = lambda text: None,
 ) -> Summary:
     """Continues a run from its last finished round, on the runtime it began on where none is named."""
-    directory = RunDirectory.open(out)
+    directory = RunDirectory.open(out, say)
     summary = directory.summary()
     if summary is not None:
         say(f"{out} is finished")
         return Summary(**summary)
+    directory.claim()
     runtime = runtime or directory.provenance()["runtime"]
     return _run(load(directory.experiment_file), directory, directory.count_restart, runtime, address, tell, say)
 
 
 def out_folder(name: str, out: str | Path | None) -> Path:
-    """Where results go: `out`, or runs/<name>-<time>. Inside a Ray job relative folders lie under $FLTAC_RUNS, since
-    the job's own folder does not last."""
-    folder = Path(out) if out else Path(f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    """Where results go: `out`, or runs/<name>-<time>-<chance>. Inside a Ray job relative folders lie under $FLTAC_RUNS,
+    since the job's own folder does not last."""
+    folder = Path(out) if out else Path(f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}")
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and not folder.is_absolute():
         base = os.environ.get("FLTAC_RUNS", "")
         if not Path(base).is_absolute():
@@ -96,19 +103,22 @@ def _run(
     say: Say,
 ) -> Summary:
     """`begin` touches the disk, so it is called once the input has proved right."""
-    with Tracks(directory, experiment, say) as track:
+    try:
+        with Tracks(directory, experiment, say) as track:
 
-        def told(record: RoundRecord) -> None:
-            track(record.line)
-            tell(record)
+            def told(record: RoundRecord) -> None:
+                track(record.line)
+                tell(record)
 
-        if runtime == "local":
-            _in_process(experiment, directory, begin, told)
-        elif experiment.exchange.data == "pooled":
-            _central(experiment, directory, begin, address, told)
-        else:
-            _on_actors(experiment, directory, begin, address, told, say)
-    return conclude(directory)
+            if runtime == "local":
+                _in_process(experiment, directory, begin, told)
+            elif experiment.exchange.data == "pooled":
+                _central(experiment, directory, begin, address, told)
+            else:
+                _on_actors(experiment, directory, begin, address, told, say)
+        return conclude(directory)
+    finally:
+        directory.release()
 
 
 def _in_process(experiment: Experiment, directory: RunDirectory, begin: Callable[[], Any], tell: Tell) -> None:
@@ -127,9 +137,11 @@ def _central(
     from fltac.runtime.capacity import needed
     from fltac.runtime.central import run_central
     from fltac.runtime.cluster import Cluster
+    from fltac.runtime.nodes import require_shared
 
     with Cluster(partial(needed, experiment), address) as cluster, Monitor(experiment.name) as monitor:
         world, setup = prepare(experiment)
+        require_shared(directory.path.resolve())
         begin()
         monitor.begin(experiment)
 
@@ -195,7 +207,7 @@ def provenance(runtime: str) -> dict[str, Any]:
     """Where a run that begins now comes from."""
     installed = {name: metadata.version(name) for name in PACKAGES if _installed(name)}
     return {
-        "command": sys.argv,
+        "command": redacted(sys.argv),
         "directory": str(Path.cwd()),
         "runtime": runtime,
         "restarts": 0,

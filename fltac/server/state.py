@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
@@ -144,13 +145,24 @@ def dump(state: State, spec: AdapterSpec) -> dict[str, bytes]:
 
 
 def load(files: Mapping[str, bytes], setup: Setup) -> State:
-    """The state that `dump` wrote. Raises WireError where it is of another run's shape."""
+    """The state that `dump` wrote. Raises WireError where it is none, or of another run's shape."""
+    try:
+        return _load(files, setup)
+    except WireError:
+        raise
+    except (ArithmeticError, LookupError, RecursionError, SafetensorError, TypeError, ValueError) as error:
+        raise WireError(f"the checkpoint holds no state of a server ({type(error).__name__}: {error})") from error
+
+
+def _load(files: Mapping[str, bytes], setup: Setup) -> State:
     content = files["server.safetensors"]
     metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
     header = json.loads(metadata["state"])
     if header["spec"] != setup.spec.fingerprint.hex():
         raise WireError("the checkpoint holds adapters of another shape than the experiment's")
     tensors = load_tensors(content)
+    for name in {"adapters", "since"} & tensors.keys():
+        _require_shape(tensors[name], (len(tensors["keys"]), setup.spec.size))
     keys = [(int(client), int(slot)) for client, slot in tensors["keys"]]
     clusters = {
         int(name.removeprefix("cluster-").removesuffix(".safetensors")): load_cluster(tensor, setup.spec)
@@ -172,11 +184,17 @@ def _dump_cluster(cluster: Cluster, spec: AdapterSpec) -> bytes:
     return save_tensors({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
 
 
+def _require_shape(tensor: np.ndarray, shape: tuple[int, ...]) -> None:
+    if tensor.shape != shape or tensor.dtype != np.float32:
+        raise WireError(f"the checkpoint holds an adapter of {tensor.dtype} {tensor.shape}, where this run has {shape}")
+
+
 def load_cluster(content: bytes, spec: AdapterSpec) -> Cluster:
     """A cluster that `dump` wrote."""
     tensors = load_tensors(content)
     adapter = np.empty(spec.size, dtype=np.float32)
     for name, view in spec.named(adapter).items():
+        _require_shape(tensors[name], view.shape)  # which assignment would stretch
         view[...] = tensors[name]
     heads = {name.removeprefix("head."): tensor for name, tensor in tensors.items() if name.startswith("head.")}
     return Cluster(adapter, heads)

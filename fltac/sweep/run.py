@@ -18,11 +18,13 @@ from ray.tune.schedulers import ASHAScheduler
 from fltac.config import MAXIMISED, Optuna
 from fltac.errors import InputError
 from fltac.points import POINT, Params, Study, label
+from fltac.records.files import Lock
 from fltac.records.summary import Summary
 from fltac.records.sweeps import SweepDirectory
 from fltac.runtime import launch
 from fltac.runtime.capacity import Need, Node, check, fits, needed
 from fltac.runtime.cluster import Cluster
+from fltac.runtime.nodes import require_shared
 from fltac.sweep.trial import Brief, Trial
 from fltac.sweep.watching import Watched
 
@@ -74,8 +76,11 @@ def _run(
             with Cluster(largest, address) as cluster:
                 for need in {needed(experiment, cluster.nodes, beside) for experiment in asked}:
                     check(need, cluster.nodes)  # Tune would wait for ever for one that does not fit
+                require_shared(directory.path)
                 if not SweepDirectory.there(directory.path):
                     directory.create(study)
+                    say(f"{study.base.name}: {len(points) + more} points, results in {directory.path}")
+                lock = Lock(directory.path)
                 brief = Brief(directory, study, left, cluster.nodes, beside, launch.provenance("ray"))
                 with Watched(brief, say, len(points) + more, points.keys() - left.keys()) as watched:
                     callbacks = [Told(brief, say), watched]
@@ -85,6 +90,7 @@ def _run(
                         from fltac.sweep.search import search  # optuna is an extra
 
                         _fit(brief, cluster.need, callbacks, search_alg=search(directory, study), num_samples=more)
+                lock.release()
     finally:
         shutil.rmtree(directory.path / "tune", ignore_errors=True)
         if SweepDirectory.there(directory.path):

@@ -92,6 +92,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         experiment, run = self.brief.study.experiment(params), self.brief.directory.run(number)
         self.last = experiment.rounds
         if run.experiment_file.is_file():
+            run.claim()
             run.count_restart()
         else:
             shutil.rmtree(run.path, ignore_errors=True)  # what a torn start left

@@ -1,12 +1,14 @@
 """Messages as bytes and back: the only place where a byte is counted.
 
 A payload is a fixed header, one shape record a head, then the numbers in two parts: the adapter, then the heads in
-order. Each part is compressed by itself, and travels as it is where that does not shorten it.
+order. Each part is compressed by itself, and travels as it is where that does not shorten it. The header holds the
+CRC-32 of all that follows it there: what was damaged on the way is refused, and against fraud it is no help.
 """
 
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -27,14 +29,16 @@ from fltac.wire.numbers import (
     unpack_kept,
 )
 
-# magic, kind, numbers, heads, round, client, slot, choice, spec, num_examples, numbers of the adapter, bytes of it and
-# of the heads
-HEADER = struct.Struct("<4sBBHIIIi8sIIII")
+# magic, checksum of what follows, kind, numbers, heads, round, client, slot, choice, spec, num_examples, numbers of the
+# adapter, bytes of the heads
+HEADER = struct.Struct("<4sIBBHIIIi8sIII")
+SEALED = struct.Struct("<4sI").size  # from here on the checksum sees
 SHAPE = struct.Struct("<III")  # classes, columns, num_examples of a head
-MAGIC = b"FLT2"
+MAGIC = b"FLT3"
 UP, AFRESH, CHANGE, ONLY_B = 1, 2, 4, 8  # of a kind; without UP it comes down
 ZSTD = 128  # beside the numbers
-HEADS_LIMIT = 2**28  # bytes that compressed heads may come to: their shapes are known from the payload alone
+NOBODY = 0, 0, -1, 0  # client, slot, choice and num_examples of what comes down
+SMALL, TIMES = 2**18, 256  # what compressed heads may come to, whose shapes only the payload tells: bytes, or times it
 
 
 class Bytes(NamedTuple):
@@ -52,6 +56,7 @@ NOTHING = Bytes(0, 0, 0, 0)  # where nothing is sent
 class Header(NamedTuple):
     """What a payload says of itself."""
 
+    checksum: int
     kind: int
     numbers: str
     zstd: bool
@@ -63,8 +68,8 @@ class Header(NamedTuple):
     spec: bytes
     num_examples: int
     kept: int
-    adapter: int  # bytes
     heads: int  # bytes
+    adapter: int  # bytes
 
     @property
     def size(self) -> int:
@@ -90,25 +95,35 @@ def encode(message: Update | Broadcast, codec: Codec, spec: AdapterSpec, draw: n
         kept = kept_of(message.adapter.size, codec.top)
         packed = pack_kept(message.adapter, codec.top, codec.numbers, draw)
     adapter = _compressed(packed, codec.zstd)
-    heads = _compressed(pack([head.matrix for head in message.heads], codec.numbers, draw), codec.zstd)
+    whole = pack([head.matrix for head in message.heads], codec.numbers, draw)
+    heads = _compressed(whole, codec.zstd)
+    if len(whole) > _most(heads):
+        heads = whole  # all but nothing, such as zeros: nobody would take it
     client, slot, choice, examples = (
-        (0, 0, -1, 0) if update is None else (update.client, update.slot, update.choice, update.num_examples)
+        NOBODY if update is None else (update.client, update.slot, update.choice, update.num_examples)
     )
     if update is not None:
         kind |= UP | AFRESH * update.afresh | CHANGE * update.change
     numbers = NUMBERS.index(codec.numbers) | ZSTD * codec.zstd
     sender = message.round, client, slot, choice, message.spec, examples
-    header = HEADER.pack(MAGIC, kind, numbers, len(message.heads), *sender, kept, len(adapter), len(heads))
     shapes = [SHAPE.pack(*head.matrix.shape, head.num_examples) for head in message.heads]
-    return b"".join([header, *shapes, adapter, heads])
+    header = HEADER.pack(MAGIC, 0, kind, numbers, len(message.heads), *sender, kept, len(heads))
+    return seal(b"".join([header, *shapes, adapter, heads]))
+
+
+def seal(payload: bytes) -> bytes:
+    """The payload with the checksum that its other bytes have."""
+    return payload[: len(MAGIC)] + struct.pack("<I", zlib.crc32(payload[SEALED:])) + payload[SEALED:]
 
 
 def decode(payload: bytes, spec: AdapterSpec) -> Update | Broadcast:
     """The message in a payload, numbers as float32. Raises WireError for bytes that are no whole message of the spec.
 
-    No more memory is taken than the spec, and HEADS_LIMIT, or the length of what is not compressed, allow.
+    No more memory is taken than the spec, the payload's length and, of compressed heads, SMALL and TIMES allow.
     """
     header = _read_header(payload)
+    if header.checksum != zlib.crc32(memoryview(payload)[SEALED:]):
+        raise WireError("a payload that is not as it was sent: its checksum differs")
     if header.spec != spec.fingerprint:
         raise WireError("a message about adapters of another shape than this run's")
     if header.kind & ONLY_B and spec.tensors:
@@ -129,8 +144,8 @@ def decode(payload: bytes, spec: AdapterSpec) -> Update | Broadcast:
             view[:] = values
     head_shapes = [(classes, columns) for classes, columns, _ in header.shapes]
     length = packed_size(head_shapes, header.numbers)
-    if length > HEADS_LIMIT and header.heads < length:
-        raise WireError(f"heads of {length} bytes; compressed, they may have {HEADS_LIMIT}")
+    if length > max(header.heads, _most(payload[middle:])):
+        raise WireError(f"heads of {length} bytes in {header.heads}")
     matrices = unpack(_whole(payload[middle:], length, header.zstd), head_shapes, header.numbers)
     heads = tuple(Head(m, examples) for m, (_, _, examples) in zip(matrices, header.shapes, strict=True))
     if not header.kind & UP:
@@ -194,6 +209,11 @@ def _compressed(packed: bytes, zstd: bool) -> bytes:
     return shorter if len(shorter) < len(packed) else packed  # of equal length it would be taken for what it is not
 
 
+def _most(part: bytes) -> int:
+    """Bytes that compressed heads may come to."""
+    return max(SMALL, TIMES * len(part))
+
+
 def _whole(part: bytes, length: int, zstd: bool) -> bytes:
     """A part of a payload as it was before it was compressed. Raises WireError unless it has this length."""
     if len(part) == length:
@@ -210,7 +230,7 @@ def _whole(part: bytes, length: int, zstd: bool) -> bytes:
 def _read_header(payload: bytes) -> Header:
     if len(payload) < HEADER.size:
         raise WireError(f"a payload of {len(payload)} bytes is shorter than a header ({HEADER.size})")
-    magic, kind, numbers, heads, *fields = HEADER.unpack_from(payload)
+    magic, checksum, kind, numbers, heads, *fields = HEADER.unpack_from(payload)
     ours = magic == MAGIC and kind < 2 * ONLY_B and (kind & UP or kind & ~ONLY_B == 0)
     if not ours or numbers & ~ZSTD >= len(NUMBERS):
         raise WireError("bytes that are no fltac message")
@@ -219,8 +239,12 @@ def _read_header(payload: bytes) -> Header:
     shapes = [SHAPE.unpack_from(payload, HEADER.size + SHAPE.size * index) for index in range(heads)]
     if any(columns == 0 for _, columns, _ in shapes):  # of no classes there may be none: the model's own head is used
         raise WireError("a head without columns")
-    header = Header(kind, NUMBERS[numbers & ~ZSTD], bool(numbers & ZSTD), shapes, *fields)
-    told = header.size + header.adapter + header.heads
-    if len(payload) != told:
-        raise WireError(f"a payload of {len(payload)} bytes, where its header tells {told}")
+    fields.append(len(payload) - HEADER.size - SHAPE.size * heads - fields[-1])
+    if fields[-1] < 0:
+        raise WireError(f"a payload of {len(payload)} bytes is too short for the {fields[-2]} of its heads")
+    header = Header(checksum, kind, NUMBERS[numbers & ~ZSTD], bool(numbers & ZSTD), shapes, *fields)
+    if not kind & UP and (header.client, header.slot, header.choice, header.num_examples) != NOBODY:
+        raise WireError("a payload that comes down, with a sender")
+    if header.choice < -1:
+        raise WireError(f"a choice of cluster {header.choice}")
     return header

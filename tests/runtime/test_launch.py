@@ -26,12 +26,12 @@ def test_the_run_directory_has_what_the_contract_says(finished):
     assert names == {
         "experiment.json", "provenance.json", "rounds.jsonl", "updates.parquet", "evaluations.parquet",
         "clusters.parquet", "layers.parquet", "alerts.jsonl", "adapters", "checkpoint", "summary.json",
-        "tasks.json",
+        "tasks.json", ".lock",
     }  # fmt: skip
     provenance = json.loads((finished / "provenance.json").read_text())
     assert provenance["runtime"] == "local"
     assert provenance["finished"] >= provenance["started"]
-    assert [item.name for item in (finished / "checkpoint").iterdir()] == ["round-0003"]
+    assert {item.name for item in (finished / "checkpoint").iterdir()} == {"round-0002", "round-0003"}
 
 
 def test_bytes_are_those_of_the_payloads(finished):
@@ -56,7 +56,8 @@ def test_half_the_numbers_are_half_the_bytes(tiny_file, tmp_path, finished):
     assert [2 * (row["bytes_down"] - header) for row in short] == [row["bytes_down"] - header for row in full]
 
 
-def test_resumed_after_any_round_a_run_ends_as_if_never_stopped(tiny_file, tmp_path, finished):
+@pytest.mark.parametrize("torn", [False, True])
+def test_resumed_after_any_round_a_run_ends_as_if_never_stopped(tiny_file, tmp_path, finished, torn):
     class StoppedError(Exception):
         pass
 
@@ -70,7 +71,11 @@ def test_resumed_after_any_round_a_run_ends_as_if_never_stopped(tiny_file, tmp_p
         fltac.run(fltac.load(tiny_file, overrides), out=out, runtime="local", tell=stop)
     (out / "updates.parquet" / "round-0003.parquet").write_bytes(b"half of it")  # a round that did not end
     (out / "rounds.jsonl").write_text("")  # a line that was lost
-    fltac.resume(out)
+    if torn:
+        (out / "checkpoint" / "round-0002" / "server.safetensors").write_bytes(b"half of it")
+    said = []
+    fltac.resume(out, say=said.append)
+    assert said == torn * ["checkpoint round-0002 server.safetensors is not what was written: going on from round 1"]
     assert records(out) == records(finished)
     assert json.loads((out / "provenance.json").read_text())["restarts"] == 1
 
@@ -111,3 +116,7 @@ def test_inside_a_ray_job_relative_folders_lie_under_fltac_runs(monkeypatch, tmp
     assert out_folder("name", "here") == tmp_path / "here"
     assert out_folder("name", None).parent == tmp_path
     assert out_folder("name", "/there").as_posix() == "/there"
+
+
+def test_runs_begun_in_the_same_second_have_folders_of_their_own():
+    assert len({out_folder("name", None) for _ in range(5)}) == 5

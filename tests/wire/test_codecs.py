@@ -1,15 +1,17 @@
 """decode(encode(m)) is m as the codec says, and the bytes of a message are what its shapes say they are."""
 
 import struct
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fltac.config import Codec, parse_codec
-from fltac.wire.codecs import HEADER, SHAPE, decode, encode, expected_bytes, measure, rounded, rounded_head
+from fltac.wire.codecs import HEADER, SHAPE, decode, encode, expected_bytes, measure, rounded, rounded_head, seal
 from fltac.wire.messages import AdapterSpec, Broadcast, Head, Layer, Tensor, Update, WireError
 
 SPEC = AdapterSpec((Layer("query", 3, 4), Layer("value", 2, 4)), rank=2, scale=2.0)  # p = 26, B alone 10
@@ -219,22 +221,45 @@ def test_a_truncated_payload_is_refused(text, data):
 @pytest.mark.parametrize("text", CODECS)
 @settings(max_examples=15)
 @given(st.data())
-def test_flipped_bytes_are_refused_or_are_a_message_of_finite_numbers(text, data):
-    payload = bytearray(coded(data.draw(messages(1.0, "top" in text)), text))
+def test_changed_bytes_are_refused_and_forged_ones_are_a_message_or_refused(text, data):
+    payload = coded(data.draw(messages(1.0, "top" in text)), text)
+    changed = bytearray(payload)
     for at, byte in data.draw(st.lists(st.tuples(st.integers(0, len(payload) - 1), st.integers(0, 255)), max_size=4)):
-        payload[at] = byte
+        changed[at] = byte
+    if changed != payload:
+        with pytest.raises(WireError):
+            decode(bytes(changed), SPEC)
     try:
-        decoded = decode(bytes(payload), SPEC)
+        forged = decode(seal(bytes(changed)), SPEC)
     except WireError:
         return
-    assert np.isfinite(numbers(decoded)).all()
-    assert decoded.adapter.size in (SPEC.size, SPEC.size_b)
+    codec = Codec("float32", 1.0) if isinstance(forged, Update) and forged.change else FLOAT32
+    assert decode(encode(forged, codec, SPEC, None), SPEC) == forged
+
+
+@pytest.mark.parametrize("text", ["float32+zstd", "int4+zstd"])
+def test_heads_that_would_swell_are_refused_before_memory_is_taken(text):
+    """A few bytes of zstd stand for as many zeros as one likes; what an honest sender has of them travels as it is."""
+    zeros = Head(np.zeros((1024, 1024), np.float32))
+    message = replace(update(heads=0), heads=(zeros,))
+    payload = coded(message, text)
+    assert measure(payload).heads == {"float32": 4 * 2**20, "int4": 2**19 + 2**10}[text[: -len("+zstd")]]
+    assert decode(payload, SPEC).heads == message.heads
+    packed = pa.compress(payload[-measure(payload).heads :], codec="zstd", asbytes=True)
+    start = payload[: -measure(payload).heads]
+    bomb = seal(start[:44] + struct.pack("<I", len(packed)) + start[48:] + packed)
+    tracemalloc.start()
+    with pytest.raises(WireError, match=r"heads of \d+ bytes in"):
+        decode(bomb, SPEC)
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert taken < 2**18
 
 
 @given(st.binary(max_size=200), st.booleans())
 def test_bytes_of_anybody_are_refused(data, ours):
-    start = HEADER.pack(b"FLT2", 1, 0, 1, 1, 0, 0, -1, SPEC.fingerprint, 1, SPEC.size, 104, 32) if ours else b""
-    for reader in (measure, lambda payload: decode(payload, SPEC)):
+    start = HEADER.pack(b"FLT3", 0, 1, 0, 1, 1, 0, 0, -1, SPEC.fingerprint, 1, SPEC.size, 32) if ours else b""
+    for reader in (measure, lambda payload: decode(seal(payload), SPEC)):
         if reader is not measure or not ours:
             with pytest.raises(WireError):
                 reader(start + data)
@@ -242,7 +267,7 @@ def test_bytes_of_anybody_are_refused(data, ours):
 
 @pytest.mark.parametrize(
     ("at", "byte"),
-    [(0, b"X"), (4, b"\x02"), (4, b"\x04"), (4, b"\x10"), (4, b"\xff"), (5, b"\x05"), (5, b"\xff")],
+    [(0, b"X"), (8, b"\x02"), (8, b"\x04"), (8, b"\x10"), (8, b"\xff"), (9, b"\x05"), (9, b"\xff")],
     ids=["magic", *4 * ["kind"], *2 * ["numbers"]],
 )
 def test_another_header_is_refused(at, byte):
@@ -255,9 +280,10 @@ def test_another_header_is_refused(at, byte):
 
 def test_a_payload_with_a_tail_is_refused():
     for text in ("float32", "int8+zstd"):
-        for reader in (lambda payload: decode(payload, SPEC), measure):
-            with pytest.raises(WireError, match="its header tells"):
-                reader(coded(update(), text) + b"\x00")
+        with pytest.raises(WireError, match="its header tells"):
+            decode(seal(coded(update(), text) + b"\x00"), SPEC)
+        with pytest.raises(WireError, match="its checksum differs"):
+            decode(coded(update(), text) + b"\x00", SPEC)
 
 
 def test_adapters_of_another_run_are_refused():
@@ -269,7 +295,7 @@ def test_adapters_of_another_run_are_refused():
 
 def test_more_heads_than_there_are_bytes_is_refused():
     payload = coded(update(heads=0), "float32")
-    broken = payload[:6] + b"\xff\xff" + payload[8:]
+    broken = payload[:10] + b"\xff\xff" + payload[12:]
     for reader in (lambda payload: decode(payload, SPEC), measure):
         with pytest.raises(WireError, match="65535 heads"):
             reader(broken)
@@ -280,8 +306,10 @@ def test_more_heads_than_there_are_bytes_is_refused():
 def test_a_hostile_head_is_refused_before_memory_is_taken(text, shape):
     payload = coded(update(), text)
     broken = payload[: HEADER.size] + struct.pack("<II", *shape) + payload[HEADER.size + 8 :]
-    with pytest.raises(WireError):
-        decode(broken, SPEC)
+    with pytest.raises(
+        WireError, match=r"heads of \d+ bytes|no fltac|where its header tells|without columns|decompress"
+    ):
+        decode(seal(broken), SPEC)
 
 
 @pytest.mark.parametrize("text", ["float32+zstd", "int8+zstd", "float32+top0.3+zstd"])
@@ -289,9 +317,9 @@ def test_a_hostile_head_is_refused_before_memory_is_taken(text, shape):
 def test_a_hostile_number_of_numbers_is_refused(text, kept):
     message = replace(update(change="top" in text), adapter=np.zeros(SPEC.size, np.float32))
     payload = coded(message, text)
-    broken = payload[:36] + struct.pack("<I", kept) + payload[40:]
-    with pytest.raises(WireError):
-        decode(broken, SPEC)
+    assert payload[40:44] == struct.pack("<I", round(SPEC.size * (0.3 if "top" in text else 1)))
+    with pytest.raises(WireError, match=r"numbers|places|where its header tells|decompress"):
+        decode(seal(payload[:40] + struct.pack("<I", kept) + payload[44:]), SPEC)
 
 
 @pytest.mark.parametrize(
@@ -334,6 +362,15 @@ def test_b_alone_of_a_whole_model_is_refused():
         encode(Broadcast(1, MODEL.fingerprint, np.zeros(MODEL.size, np.float32), ()), FLOAT32, MODEL, None)
     )
     alone = encode(Broadcast(1, SPEC.fingerprint, np.zeros(SPEC.size_b, np.float32), ()), FLOAT32, SPEC, None)
-    payload[:8] = alone[:8]
+    payload[:12] = alone[:12]
     with pytest.raises(WireError, match="where the model itself is trained"):
-        decode(bytes(payload), MODEL)
+        decode(seal(bytes(payload)), MODEL)
+
+
+@pytest.mark.parametrize("sender", [{"client": 1}, {"slot": 1}, {"choice": 0}, {"num_examples": 1}])
+def test_what_comes_down_has_no_sender(sender):
+    fields = {"round": 1, "client": 0, "slot": 0, "choice": -1, "spec": SPEC.fingerprint, "num_examples": 0} | sender
+    down = encode(Broadcast(1, SPEC.fingerprint, np.zeros(SPEC.size, np.float32), ()), FLOAT32, SPEC, None)
+    start = HEADER.pack(b"FLT3", 0, 0, 0, 0, *fields.values(), SPEC.size, 0)
+    with pytest.raises(WireError, match="with a sender"):
+        decode(seal(start + down[HEADER.size :]), SPEC)

@@ -1,0 +1,115 @@
+"""Files that are there whole or not at all, and folders that one process writes."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from fltac.errors import InputError, Problem, StoppedError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+UNLOCKABLE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # of a file system that knows no locks
+LOCK = ".lock"
+
+
+def write(file: Path, content: bytes) -> None:
+    """To a temporary name, synced, renamed, its folder synced. Raises StoppedError where the disk is full."""
+    temporary = file.with_name(f".{file.name}.tmp")
+    with _room_for(file, temporary):
+        file.parent.mkdir(exist_ok=True)
+        with temporary.open("wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(file)
+        _sync(file.parent)
+
+
+def append(file: Path, content: bytes) -> None:
+    """At the end, synced; a crash may leave a part of it. Raises as `write`."""
+    with _room_for(file), file.open("ab") as appended:
+        appended.write(content)
+        appended.flush()
+        os.fsync(appended.fileno())
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """A folder of files, in place of the one that may be there. Raises as `write`."""
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    with _room_for(folder, temporary):
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        for name, content in files.items():
+            write(temporary / name, content)
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+        _sync(folder.parent)
+
+
+class Lock:
+    """Of a folder, held until `release` or the end of the process, however it ends."""
+
+    _file = -1
+
+    def __init__(self, folder: Path) -> None:
+        """Raises InputError where another process holds it."""
+        self._file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._file, 200).decode(errors="replace") or "another process"
+            self.release()
+            what = f"is being written by {holder}; wait until it ends, or end it"
+            raise InputError(Problem("", what), str(folder)) from None
+        except OSError as error:
+            if error.errno not in UNLOCKABLE:
+                raise
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"process {os.getpid()} on {platform.node()}".encode(), 0)
+
+    def release(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    __del__ = release
+
+
+def require_new(path: Path, option: str, remedy: str) -> None:
+    """Raises InputError where the folder that an option names is a file, holds something, or cannot be looked at."""
+    try:
+        used = path.is_file() or (path.is_dir() and any(item.name != LOCK for item in path.iterdir()))
+    except OSError as error:
+        what = f"cannot be looked at: {error.strerror}; name another folder"
+        raise InputError(Problem(option, what, str(path)), "command line") from None
+    if used:
+        raise InputError(Problem(option, f"is there already; {remedy}", str(path)), "command line")
+
+
+@contextlib.contextmanager
+def _room_for(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Says it in one line where the disk is full, and leaves no half of a file on it."""
+    try:
+        yield
+    except (OSError, StoppedError) as error:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink(missing_ok=True)
+        if not isinstance(error, OSError) or error.errno not in FULL:
+            raise
+        what = f"{path}: cannot be written: {error.strerror}; finished rounds are whole: make room, then fltac resume"
+        raise StoppedError(what) from None
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

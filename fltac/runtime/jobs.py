@@ -1,0 +1,65 @@
+"""A run as a job of a cluster, by Ray's own client: sent, followed, ended as it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ray.exceptions import AuthenticationError
+from ray.job_submission import JobStatus, JobSubmissionClient
+
+from fltac.errors import InputError, Problem
+from fltac.runtime.access import require_token
+
+ADDRESS = "http://127.0.0.1:8265"  # the dashboard's, which is the job server's
+STOPPED = 143  # what a process ends with that SIGTERM ended
+
+
+def submit(words: Sequence[str], folder: Path, address: str | None, say: Callable[[str], None]) -> int:
+    """Runs `python -m fltac WORDS` on a cluster in a copy of a folder, prints its log, returns its exit code.
+
+    What `.gitignore` and `.rayignore` name stays here. A job that was stopped has the code 143. Raises InputError
+    where the job server cannot be reached, or wants another token.
+    """
+    address = address or os.environ.get("RAY_API_SERVER_ADDRESS") or ADDRESS
+    if not address.startswith(("http://", "https://")):
+        raise InputError(Problem("--address", f"is the URL of the cluster's dashboard, such as {ADDRESS}", address))
+    key = require_token(address)
+    os.environ["RAY_API_SERVER_ADDRESS"] = address  # Ray sets it, and RAY_ADDRESS, above its argument
+    try:
+        client = JobSubmissionClient(address, headers={"Authorization": f"Bearer {key}"} if key else None)
+        job = client.submit_job(
+            entrypoint=shlex.join(["python", "-m", "fltac", *words]), runtime_env={"working_dir": str(folder)}
+        )
+    except AuthenticationError:
+        what = (
+            "refuses this token" if key else "asks for a token"
+        ) + "; set RAY_AUTH_TOKEN_PATH to the file of its own"
+        raise InputError(Problem("--address", what, address)) from None
+    except OSError as error:
+        what = f"no job server answers there; name the dashboard's URL, through a tunnel ({type(error).__name__})"
+        raise InputError(Problem("--address", what, address)) from None
+    say(f"job {job} at {address}: its log follows, and ray job stop {job} ends it")
+    return _followed(client, job)
+
+
+def _followed(client: JobSubmissionClient, job: str) -> int:
+    asyncio.run(_print_log(client, job))
+    while not (info := client.get_job_info(job)).status.is_terminal():
+        time.sleep(1)
+    if info.status == JobStatus.STOPPED:
+        return STOPPED
+    if info.driver_exit_code is None and info.status == JobStatus.FAILED:  # it never began
+        raise RuntimeError(info.message)
+    return info.driver_exit_code or 0
+
+
+async def _print_log(client: JobSubmissionClient, job: str) -> None:
+    async for text in client.tail_job_logs(job):
+        sys.stdout.write(text)
+        sys.stdout.flush()
