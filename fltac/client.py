@@ -17,6 +17,7 @@ from fltac.model.adapters import regauge
 from fltac.model.backbone import Backbone, build
 from fltac.model.generation import write_answers
 from fltac.model.training import Score, Work, evaluate, train
+from fltac.records.left_out import LeftOut
 from fltac.seeds import generator
 from fltac.server.state import Post
 from fltac.wire.codecs import NOTHING, decode, encode, measure
@@ -55,10 +56,12 @@ def orders(
 
 
 class Ledger(NamedTuple):
-    """What the workers tell of a round beside the updates: a row a client and slot, and the private states."""
+    """What the workers tell of a round beside the updates: a row a client and slot, the private states, and the
+    clients whose work was lost with their actors."""
 
     rows: list[dict[str, Any]]
     states: dict[int, ClientState]
+    lost: Sequence[LeftOut] = ()
 
 
 class Job(NamedTuple):
@@ -129,9 +132,9 @@ class Client:
         seed = int(generator(experiment.seed, "dropout", self.number, slot, round).integers(2**31))
         done = train(self.backbone, start, heads, works, training.learning_rate, seed)
         examples = [len(self.shards[one].indices) for one in group]
-        trained = [] if local else [Head(m, n) for m, n in zip(done.heads, examples, strict=True)]
+        adapter, learned = self.world.upload(self.number, (start, heads), (done.adapter, done.heads))
+        trained = [] if local else [Head(m, n) for m, n in zip(learned, examples, strict=True)]
         total = sum(examples)
-        adapter = done.adapter
         if experiment.adapter.gauge == "random":
             adapter = regauge(adapter, self.world.spec, generator(experiment.seed, "gauge", self.number, slot, round))
         if experiment.exchange.factors == "b":
@@ -211,7 +214,7 @@ class Client:
 
     def _work(self, slot: int, round: int) -> Work:
         experiment, shard = self.world.experiment, self.shards[slot]
-        examples = self.world.tasks[shard.task].train
+        examples = self.world.training_examples(self.number, shard.task)
         draw = generator(experiment.seed, "batches", self.number, slot, round)
         lengths = examples.lengths[shard.indices]
         steps = experiment.training.steps * shard.turns

@@ -36,6 +36,7 @@ def federate(world: World, runtime: Runtime, run: RunDirectory) -> Iterator[Roun
             run.write_bars(bars(world, answers(world, asked, runtime.evaluate([q.job for q in asked], untuned))))
         rules, base = world.experiment.alerts, world.sends * len(set(drawn) - there) * world.base.bytes
         there.update(drawn)
-        record = round_record(round, ledger.rows, step._asdict(), judged, world.truths(step.heard), clock, rules, base)
+        truths = world.truths(step.heard)
+        record = round_record(round, ledger.rows, step._asdict(), judged, truths, clock, rules, base, ledger.lost)
         run.finish_round(record, runtime.snapshot(), states, world.experiment.checkpoint.keep)
         yield record

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from fltac.config import Experiment, parse_codec
+from fltac.adversary import DATA, MARKED, Upload, marked, poisoned, spoiled, upload
+from fltac.config import Backdoor, Experiment, parse_codec
 from fltac.data.partition import partition
 from fltac.data.shards import Key, Shard, Shards, pooled
 from fltac.data.tasks import TaskData, load_tasks, majority
@@ -26,8 +27,6 @@ from fltac.server.state import Setup, Slot, shape_name
 from fltac.timeline import Spans, during, holding, joined
 from fltac.wire.codecs import rounded
 from fltac.wire.messages import AdapterSpec
-
-SPLITS = ("validation", "test")
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,10 @@ class EncodedTask:
     validation: Examples
     test: Examples
     asked: Asked
+    marked: Examples | None = None  # where there is a backdoor: all of test with its mark and of its class
 
     def split(self, name: str) -> Examples:
-        return self.validation if name == "validation" else self.test
+        return {"validation": self.validation, "test": self.test, MARKED: self.marked or self.test}[name]
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,27 @@ class World:
         for (client, slot), shard in holding(self.shards, round).items():
             clients.setdefault(client, {})[slot] = shard
         return clients
+
+    @property
+    def splits(self) -> Sequence[str]:
+        """What is judged of each task."""
+        return ("validation", "test", *([MARKED] if isinstance(self.experiment.adversary, Backdoor) else []))
+
+    @cached_property
+    def poisoned(self) -> frozenset[int]:
+        """The clients that are not what they say."""
+        return poisoned(self.experiment)
+
+    def training_examples(self, client: int, name: str) -> Examples:
+        """A task's training examples as the client has them: what it makes of them where it is poisoned."""
+        task, adversary = self.tasks[name], self.experiment.adversary if client in self.poisoned else None
+        draw = generator(self.experiment.seed, "adversary", client, name)
+        examples: Examples = spoiled(adversary, task.train, task.classes, draw)
+        return examples
+
+    def upload(self, client: int, sent: Upload, trained: Upload) -> Upload:
+        """The adapter and heads that a client sends."""
+        return upload(self.experiment.adversary if client in self.poisoned else None, self.spec, sent, trained)
 
     @property
     def shared(self) -> bool:
@@ -184,6 +205,9 @@ def _missing(experiment: Experiment) -> list[Problem]:
     if training.generate and not KINDS[experiment.model.kind].writes:
         what = f"is for models that write; {experiment.model.kind} answers with a class"
         problems.append(Problem("training.generate", what, training.generate))
+    if experiment.adversary and experiment.adversary.type in DATA and not KINDS[experiment.model.kind].trains_head:
+        what = f"changes classes, and {experiment.model.kind} has none; use sign_flip or scaled"
+        problems.append(Problem("adversary.type", what, experiment.adversary.type))
     try:
         if training.generate:
             require_rouge(training.generate)
@@ -233,7 +257,11 @@ def _encoded(plan: Plan, task: TaskData, key: str) -> EncodedTask:
     rows = np.sort(draw.permutation(len(test))[: training.generate])
     texts = task.test.take(rows).columns if len(rows) else ((), ())
     bar = majority(train.answers, test.answers)
-    return EncodedTask(classes, kind.choices(plan.config, classes), bar, train, validation, test, Asked(rows, *texts))
+    asked, choices, adversary = Asked(rows, *texts), kind.choices(plan.config, classes), experiment.adversary
+    triggered = None
+    if isinstance(adversary, Backdoor):
+        triggered = marked(test, np.arange(len(test)), adversary.target)
+    return EncodedTask(classes, choices, bar, train, validation, test, asked, triggered)
 
 
 def server_setup(plan: Plan) -> Setup:
@@ -262,5 +290,6 @@ def server_setup(plan: Plan) -> Setup:
         merging=experiment.merging,
         down=experiment.wire.down,
         number_of_tasks=len(set(truths.values())),
+        faults=experiment.faults,
         own_starts={client: agreed_start(experiment, plan.spec, client) for client in sorted(own)},
     )

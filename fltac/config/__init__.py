@@ -3,6 +3,7 @@
 No torch and no Ray here: `fltac check` and every other reader of an experiment stay light.
 """
 
+from fltac.config.adversary import Adversary, Backdoor, LabelFlip, Scaled, SignFlip
 from fltac.config.base import Config
 from fltac.config.changes import Change, ClientDrifts, ClientJoins, ClientLeaves, TaskBegins, TaskEnds
 from fltac.config.codec import Codec, parse_codec
@@ -17,6 +18,7 @@ from fltac.config.experiment import (
     cross_checks,
     searchable,
 )
+from fltac.config.faults import Faults
 from fltac.config.method import (
     Agglomerative,
     B,
@@ -29,7 +31,9 @@ from fltac.config.method import (
     Ifca,
     Kmeans,
     Mean,
+    Median,
     Merging,
+    NormClip,
     Oracle,
     Product,
     ProductSvd,
@@ -39,6 +43,7 @@ from fltac.config.method import (
     Sketch,
     Spectral,
     Subspace,
+    TrimmedMean,
 )
 from fltac.config.model import Adapter, HubModel, Model, PackageModel, PathModel
 from fltac.config.network import Network, Tier
@@ -48,10 +53,12 @@ from fltac.config.tasks import Clients, Dirichlet, FilesTask, HubTask, LabelDiri
 __all__ = [
     "MAXIMISED",
     "Adapter",
+    "Adversary",
     "Agglomerative",
     "Alerts",
     "Asha",
     "B",
+    "Backdoor",
     "Blend",
     "Change",
     "Checkpoint",
@@ -70,6 +77,7 @@ __all__ = [
     "Each",
     "Exchange",
     "Experiment",
+    "Faults",
     "FilesTask",
     "Flat",
     "Hdbscan",
@@ -78,10 +86,13 @@ __all__ = [
     "Ifca",
     "Kmeans",
     "LabelDirichlet",
+    "LabelFlip",
     "Mean",
+    "Median",
     "Merging",
     "Model",
     "Network",
+    "NormClip",
     "Optuna",
     "Oracle",
     "PackageModel",
@@ -90,7 +101,9 @@ __all__ = [
     "ProductSvd",
     "Resources",
     "SampleTask",
+    "Scaled",
     "Settling",
+    "SignFlip",
     "Similarity",
     "Single",
     "Sketch",
@@ -103,6 +116,7 @@ __all__ = [
     "TaskEnds",
     "Tier",
     "Training",
+    "TrimmedMean",
     "Wire",
     "cross_checks",
     "parse_codec",

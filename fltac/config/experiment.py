@@ -10,14 +10,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from fltac.config.adversary import Adversary
 from fltac.config.base import Bound, Config, Positive
 from fltac.config.changes import Change, ClientDrifts, ClientJoins, TaskBegins, TaskEnds
 from fltac.config.codec import DownCodec, UpCodec, parse_codec
+from fltac.config.faults import Faults
 from fltac.config.method import Clustering, Exchange, Merging, Similarity
 from fltac.config.model import Adapter, Model
 from fltac.config.network import Network
 from fltac.config.sweep import Optuna, Sweep
 from fltac.config.tasks import Clients, FilesTask, Table, Task, Training
+
+BY_NUMBERS = ("mean", "trimmed_mean", "median", "norm_clip")  # mergers that look at no factor
 
 
 class ClientResources(Config):
@@ -60,6 +64,7 @@ class Alerts(Config):
     merged: bool = True
     lone: bool = True  # a cluster that shrank to one slot
     moved: bool = True  # a slot that went from one living cluster to another
+    left_out: bool = True  # an update was refused, or a client's work lost with its actor
     restarted: bool = True  # a client found that what it is sent no longer fits its data, and started from v0
 
 
@@ -85,11 +90,13 @@ class Experiment(Config):
     wire: Wire = Wire()
     network: Network = Network()
     checkpoint: Checkpoint = Checkpoint()
+    faults: Faults = Faults()
     exchange: Exchange
     similarity: Annotated[Similarity, Field(discriminator="type")]
     clustering: Annotated[Clustering, Field(discriminator="type")]
     merging: Annotated[Merging, Field(discriminator="type")]
     alerts: Alerts = Alerts()
+    adversary: Annotated[Adversary | None, Field(discriminator="type")] = None
     sweep: Sweep | None = None
 
     def truths(self) -> dict[str, str]:
@@ -170,7 +177,7 @@ def _bound(experiment: Experiment) -> Iterator[tuple[str, str, object]]:
         rules += [
             ("adapter.init", adapter.init, ("shared",), "each client's B belongs to an A of its own"),
             ("adapter.gauge", adapter.gauge, ("kept",), "the turned A does not travel with its B"),
-            ("merging.type", merging, ("mean",), "it makes a new A"),
+            ("merging.type", merging, BY_NUMBERS, "it makes a new A"),
         ]
     if exchange.trains == "model":
         given = 'exchange.trains = "model"'
@@ -180,7 +187,7 @@ def _bound(experiment: Experiment) -> Iterator[tuple[str, str, object]]:
             ("adapter.init", adapter.init, ("shared",), "all clients start from the base"),
             ("similarity.type", experiment.similarity.type, ("flat",), "it compares factors"),
             ("clustering.type", experiment.clustering.type, ("single", "each", "oracle"), "it compares factors"),
-            ("merging.type", merging, ("mean",), "it merges factors"),
+            ("merging.type", merging, BY_NUMBERS, "it merges factors"),
             ("model.dtype", experiment.model.dtype, ("float32",), "small steps of its weights would be lost"),
             ("model.quantise", experiment.model.quantise, (None,), "integers have no gradient"),
         ]

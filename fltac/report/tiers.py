@@ -84,7 +84,7 @@ def received(run: Run) -> pd.DataFrame:
     The mean of all holders of the task where the cluster it was last seen in is there no more; the mean of all tasks
     where one adapter serves all tasks of its client: the records do not say how much it holds of which.
     """
-    last = run.updates.drop_duplicates(["client", "slot"], keep="last")  # as written, round by round
+    last = run.merged.drop_duplicates(["client", "slot"], keep="last")  # as written, round by round
     rows = run.evaluations.query("split == 'test' and metric == 'accuracy'")
     rows = rows[rows["round"] == run.summary.rounds]
     whole = rows[rows["cluster"].isna()].set_index("task")["value"].to_dict()

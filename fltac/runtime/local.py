@@ -10,7 +10,7 @@ import torch
 from fltac.client import Host, Job, Ledger, Order
 from fltac.model.training import Score
 from fltac.server.aggregator import Aggregator
-from fltac.server.state import Post, Setup, Step, dump, load
+from fltac.server.state import Post, Setup, Step, dump, load, parcels
 from fltac.world import World
 
 
@@ -33,13 +33,13 @@ class LocalRuntime:
         self.state = load(files, self.aggregator.setup) if files else self.aggregator.start()
         return self.aggregator.post(self.state)
 
-    def train(self, round: int, orders: Sequence[Order], post: Post) -> tuple[list[Any], Ledger]:
+    def train(self, round: int, orders: Sequence[Order], post: Post) -> tuple[Mapping[int, Any], Ledger]:
         *updates, ledger = self.host.train(round, orders, dict(enumerate(post.payloads)))
         assert isinstance(ledger, Ledger)
-        return updates, ledger
+        return dict(zip([order.client for order in orders], updates, strict=True)), ledger
 
-    def aggregate(self, updates: Sequence[Any]) -> tuple[Post, Step]:
-        self.state, step = self.aggregator.step(self.state, [payload for each in updates for payload in each])
+    def aggregate(self, updates: Mapping[int, Any]) -> tuple[Post, Step]:
+        self.state, step = self.aggregator.step(self.state, parcels(updates.items()))
         return self.aggregator.post(self.state), step
 
     def evaluate(self, jobs: Sequence[Job], post: Post) -> list[Score]:

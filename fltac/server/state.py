@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,7 +11,8 @@ import numpy as np
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from fltac.config import Clustering, Exchange, Merging, Similarity
+from fltac.config import Clustering, Exchange, Faults, Merging, Similarity
+from fltac.records.left_out import LeftOut
 from fltac.server.tracking import Stay
 from fltac.timeline import ALWAYS, Spans, during
 from fltac.wire.messages import AdapterSpec, WireError
@@ -43,6 +44,7 @@ class Setup:
     merging: Merging
     down: str  # the codec, as the experiment writes it
     number_of_tasks: int = 0
+    faults: Faults = field(default_factory=Faults)
     own_starts: Mapping[int, np.ndarray] = field(default_factory=dict)  # client -> its own v0, where v0 is not shared
 
     @property
@@ -85,6 +87,13 @@ class State:
     stays: Mapping[Key, Stay] = field(default_factory=dict)  # how settled each slot is
 
 
+class Parcel(NamedTuple):
+    """A payload that came up the wire, and the client who sent it, whatever the payload says."""
+
+    sender: int
+    payload: bytes
+
+
 class Address(NamedTuple):
     """Where the slot's adapter and head lie in a `Post`; equal `same` means equal adapter and head."""
 
@@ -114,8 +123,14 @@ class Step(NamedTuple):
     noise: int  # updates that the clusterer left out
     conflicts: int  # pairs of one client's slots that it put together
     churn: float  # share of the slots known before that are in another cluster now
+    refused: list[LeftOut]  # what came and is not merged
     seconds_cluster: float
     seconds_merge: float
+
+
+def parcels(sent: Iterable[tuple[int, Sequence[bytes]]]) -> list[Parcel]:
+    """Of clients and what each sent."""
+    return [Parcel(client, payload) for client, payloads in sent for payload in payloads]
 
 
 def shape_name(classes: int, columns: int) -> str:
