@@ -22,6 +22,7 @@ from fltac.seeds import generator
 from fltac.server.state import Post
 from fltac.wire.codecs import NOTHING, decode, encode, measure
 from fltac.wire.feedback import encode_change
+from fltac.wire.lines import seconds
 from fltac.wire.messages import Broadcast, Head, Update, WireError
 from fltac.world import World
 
@@ -61,7 +62,7 @@ class Ledger(NamedTuple):
 
     rows: list[dict[str, Any]]
     states: dict[int, ClientState]
-    lost: Sequence[LeftOut] = ()
+    lost: list[LeftOut]
 
 
 class Job(NamedTuple):
@@ -101,7 +102,9 @@ class Client:
             updates.append(update)
             rows.append(row)
             kept.update(own)
-        return kept, updates, rows
+        total = {name: sum(row[name] for row in rows) for name in ("tokens", "bytes_up", "bytes_down")}
+        took = seconds(self.world.lines[self.number], **total)
+        return kept, updates, [{**row, "simulated_s": took} for row in rows]
 
     def _update(
         self, round: int, slot: int, group: list[int], offered: Sequence[bytes], state: ClientState
@@ -159,6 +162,7 @@ class Client:
             "bytes_down_heads": sum(one.heads for one in down),
             "bytes_down_header": sum(one.header for one in down),
             "num_examples": total,
+            "tokens": sum(int(work.examples.lengths[batch].sum()) for work in works for batch in work.batches),
             "train_loss": done.loss,
             "seconds_train": time.perf_counter() - began,
         }
@@ -236,7 +240,7 @@ class Host:
         self, round: int, orders: Sequence[Order], payloads: Mapping[int, bytes]
     ) -> Iterator[list[bytes] | Ledger]:
         """The encoded updates of each ordered client, one list a client, then the ledger of them all."""
-        ledger, held = Ledger([], {}), self.world.held(round)
+        ledger, held = Ledger([], {}, []), self.world.held(round)
         for order in orders:
             client = Client(order.client, held[order.client], self.world, self.backbone)
             state, updates, rows = client.round(round, order.state, [payloads[index] for index in order.payloads])

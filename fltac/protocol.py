@@ -23,8 +23,8 @@ class Runtime(Protocol):
     def train(self, round: int, orders: Sequence[Order], post: Post) -> tuple[Mapping[int, Any], Ledger]:
         """The updates of each ordered client whose work was not lost, in order, and the ledger of all."""
 
-    def aggregate(self, updates: Mapping[int, Any]) -> tuple[Post, Step]:
-        """The server's step on a round's updates, by who sent them."""
+    def aggregate(self, updates: Mapping[int, Any], late: Mapping[int, str]) -> tuple[Post, Step]:
+        """The server's step on a round's updates, by who sent them; of some it is told why they are late."""
 
     def evaluate(self, jobs: Sequence[Job], post: Post) -> list[Score]:
         """A score a job, in order."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fltac.adversary import DATA, MARKED, Upload, marked, poisoned, spoiled, upload
-from fltac.config import Backdoor, Experiment, parse_codec
+from fltac.config import Backdoor, Experiment, Network, Tier, parse_codec
 from fltac.data.partition import partition
 from fltac.data.shards import Key, Shard, Shards, pooled
 from fltac.data.tasks import TaskData, load_tasks, majority
@@ -26,6 +26,7 @@ from fltac.seeds import generator
 from fltac.server.state import Setup, Slot, shape_name
 from fltac.timeline import Spans, during, holding, joined
 from fltac.wire.codecs import rounded
+from fltac.wire.lines import lines
 from fltac.wire.messages import AdapterSpec
 
 
@@ -126,11 +127,27 @@ class World:
         return self.experiment.clustering.type == "ifca"
 
     def draw_clients(self, round: int) -> list[int]:
-        """The clients of a round, sorted: a seeded `fraction` of those that hold data, one at least."""
+        """The clients of a round, sorted: a seeded `fraction` of those that hold data, `select` times as many."""
         holders = sorted(self.held(round))
-        count = max(1, math.floor(self.experiment.clients.fraction * len(holders) + 0.5))
+        count = math.ceil(self.experiment.clients.select * self.awaited(round) - 1e-9)
         drawn = generator(self.experiment.seed, "draw", round).permutation(holders)[:count]
         return sorted(map(int, drawn))
+
+    def awaited(self, round: int) -> int:
+        """How many clients a round waits for: the first of those that are drawn."""
+        return max(1, math.floor(self.experiment.clients.fraction * len(self.held(round)) + 0.5))
+
+    def deadline(self, round: int) -> tuple[float, int] | None:
+        """By real time: seconds, and clients, after which a round does not wait; None where all are waited for."""
+        limit, enough = self.experiment.faults.round_deadline_s, self.awaited(round)
+        if self.experiment.faults.clock == "simulated" or (limit is None and self.experiment.clients.select == 1):
+            return None
+        return math.inf if limit is None else limit, enough
+
+    @cached_property
+    def lines(self) -> Sequence[Network | Tier]:
+        """Each client's line and machine."""
+        return lines(self.experiment.clients.count, self.experiment.seed, self.experiment.network)
 
     def truths(self, heard: Mapping[Key, int]) -> dict[Key, str]:
         """Slot -> the true task it held when it last sent, for scoring alone; empty where adapters are shared."""
@@ -183,7 +200,7 @@ def plan(experiment: Experiment) -> Plan:
         shards = partition(tasks, experiment.clients, experiment.seed, experiment.changes)
         if experiment.exchange.data == "pooled":
             shards = pooled(shards, experiment.clients.fraction)
-        problems += _idle(tasks, shards, experiment.rounds)
+        problems += _idle(tasks, shards, experiment.rounds) + _aimless(tasks, experiment)
     except InputError as error:
         problems += error.problems
     try:
@@ -237,6 +254,16 @@ def _idle(tasks: Sequence[TaskData], shards: Shards, rounds: int) -> list[Proble
     problems = [Problem("changes", "leave no client with data in these rounds; keep one", idle)] if idle else []
     what = "leave these tasks to nobody but by a drift; let a client that holds them be there in a round"
     return problems + ([Problem("changes", what, lost)] if lost else [])
+
+
+def _aimless(tasks: Sequence[TaskData], experiment: Experiment) -> list[Problem]:
+    """A backdoor to a class that a task does not have."""
+    if not isinstance(experiment.adversary, Backdoor):
+        return []
+    target = experiment.adversary.target
+    lack = [task.name for task in tasks if task.classes and target >= len(task.classes)]
+    what = f"is no class of {' and '.join(lack)}; lower it"
+    return [Problem("adversary.target", what, target)] if lack else []
 
 
 def build(plan: Plan) -> World:

@@ -147,6 +147,7 @@ def cross_checks(experiment: Experiment) -> list[tuple[str, str, object]]:
         what = 'clients that choose (clustering.type = "ifca") start from what they are sent; set "shared"'
         wrong.append(("adapter.init", what, "per-client"))
     wrong += _bound(experiment)
+    wrong += _faults(experiment)
     if parse_codec(experiment.wire.up).top is not None and experiment.adapter.gauge == "random":
         what = (
             'sends what changed, and a change of turned factors means nothing; set adapter.gauge = "kept", or no +top'
@@ -196,10 +197,33 @@ def _bound(experiment: Experiment) -> Iterator[tuple[str, str, object]]:
         rules += [
             ("clustering.type", experiment.clustering.type, ("each", "single", "oracle"), "there is but one client"),
             ("changes", experiment.changes, ((),), "one client holds all, always"),
+            ("clients.select", experiment.clients.select, (1.0,), "there is but one client"),
+            ("faults.round_deadline_s", experiment.faults.round_deadline_s, (None,), "there is but one client"),
+            ("adversary", experiment.adversary, (None,), "there is but one client"),
         ]
     for key, value, allowed, why in rules:
         if value not in allowed:
             yield key, f"does not go with {given}: {why}; set {' or '.join(map(json.dumps, allowed))}", value
+
+
+def _faults(experiment: Experiment) -> Iterator[tuple[str, str, object]]:
+    """Whether enough clients can come, and late ones can be taken."""
+    faults, clients = experiment.faults, experiment.clients
+    if faults.min_clients > clients.count:
+        yield "faults.min_clients", f"is more than there are clients ({clients.count}); lower it", faults.min_clients
+    if faults.late_weight is None:
+        return
+    key, value = "faults.late_weight", faults.late_weight
+    if faults.round_deadline_s is None and clients.select == 1:
+        yield key, "waits for nobody: set faults.round_deadline_s or clients.select, or leave it out", value
+    if faults.clock == "real":
+        yield key, 'goes with clock = "simulated": by real time what is late is not waited for; leave it out', value
+    if experiment.similarity.of == "step":
+        yield key, 'does not go with similarity.of = "step": what a late one was sent is gone; leave it out', value
+    if parse_codec(experiment.wire.up).top is not None:
+        yield key, "does not go with +top in wire.up: what a late change is put on is gone; leave it out", value
+    if experiment.merging.type == "median":
+        yield key, "does not go with merging by the median, which knows no weights; leave it out", value
 
 
 def _changes(experiment: Experiment, names: list[str]) -> Iterator[tuple[str, str, object]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from fltac.config.base import Config, Positive
+from fltac.config.base import Bound, Config, Positive
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -19,6 +19,11 @@ def _never(value: object) -> object:
 
 
 class Faults(Config):
+    round_deadline_s: Annotated[Seconds | None, BeforeValidator(_never)] = (
+        None  # then the round goes on without the late
+    )
+    clock: Literal["simulated", "real"] = "simulated"  # simulated: by [network], the same on every machine
+    late_weight: Bound = None  # of a late update in the next round's mean; false: it is discarded
     max_failures: Annotated[int, Field(ge=-1)] = 3  # of a piece of work, with its actor; then without it; -1: no end
     min_clients: Positive = 1  # whose updates a round needs to go on
     max_norm: Annotated[Factor | None, BeforeValidator(_never)] = 10.0  # from v0, of the median; further is absurd

@@ -39,6 +39,8 @@ UPDATES = pa.schema(
             "outlier",
             pa.float64(),
         ),  # distance from its cluster's median, of the members' median; null where they are few
+        ("tokens", pa.int64()),  # trained on, over all steps
+        ("simulated_s", pa.float64()),  # of the client's whole round, by [network]
         ("restarted", pa.bool_()),  # the client started from v0: what it was sent no longer fitted its data
         ("train_loss", pa.float64()),
         ("seconds_train", pa.float64()),
@@ -152,6 +154,7 @@ def round_record(
         "clients": len({row["client"] for row in sent}),
         "updates": len(sent),
         "left_out": [one._asdict() for one in left_out],
+        "late_taken": sorted(found.keys() - {(row["client"], row["slot"]) for row in sent}),
         **{
             name: sum(row[name] for row in sent)
             for name in ("bytes_up", "bytes_up_heads", "bytes_down", "bytes_down_heads")

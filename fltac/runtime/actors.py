@@ -56,9 +56,9 @@ class AggregatorActor:
     def warm_up(self) -> None:
         self.aggregator.warm_up()
 
-    def step(self, clients: Sequence[int], *updates: Sequence[bytes]) -> tuple[Step, Post]:
+    def step(self, clients: Sequence[int], late: Mapping[int, str], *updates: Sequence[bytes]) -> tuple[Step, Post]:
         """`updates` are what each of the clients sent."""
-        self.state, report = self.aggregator.step(self.state, parcels(zip(clients, updates, strict=True)))
+        self.state, report = self.aggregator.step(self.state, parcels(zip(clients, updates, strict=True)), late)
         return report, self.aggregator.post(self.state)
 
     def snapshot(self) -> dict[str, bytes]:

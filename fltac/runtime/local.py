@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 
 from fltac.client import Host, Job, Ledger, Order
 from fltac.model.training import Score
+from fltac.records.left_out import LeftOut
 from fltac.server.aggregator import Aggregator
 from fltac.server.state import Post, Setup, Step, dump, load, parcels
 from fltac.world import World
@@ -20,7 +22,7 @@ class LocalRuntime:
     def __init__(self, world: World, setup: Setup) -> None:
         self._threads = torch.get_num_threads()
         torch.set_num_threads(max(1, int(world.experiment.resources.client.num_cpus)))
-        self.host = Host(world)
+        self.world, self.host = world, Host(world)
         self.aggregator = Aggregator(setup)
 
     def __enter__(self) -> LocalRuntime:
@@ -34,12 +36,26 @@ class LocalRuntime:
         return self.aggregator.post(self.state)
 
     def train(self, round: int, orders: Sequence[Order], post: Post) -> tuple[Mapping[int, Any], Ledger]:
-        *updates, ledger = self.host.train(round, orders, dict(enumerate(post.payloads)))
-        assert isinstance(ledger, Ledger)
-        return dict(zip([order.client for order in orders], updates, strict=True)), ledger
+        began, updates, ledger, limit = (
+            time.monotonic(),
+            dict[int, Any](),
+            Ledger([], {}, []),
+            self.world.deadline(round),
+        )
+        for order in orders:
+            took = time.monotonic() - began
+            if limit and (took > limit[0] or len(updates) >= limit[1]):
+                ledger.lost.append(LeftOut(order.client, None, "late", f"not there after {took:.3g} s"))
+                continue
+            sent, told = self.host.train(round, [order], dict(enumerate(post.payloads)))
+            assert isinstance(told, Ledger)
+            updates[order.client] = sent
+            ledger.rows.extend(told.rows)
+            ledger.states.update(told.states)
+        return updates, ledger
 
-    def aggregate(self, updates: Mapping[int, Any]) -> tuple[Post, Step]:
-        self.state, step = self.aggregator.step(self.state, parcels(updates.items()))
+    def aggregate(self, updates: Mapping[int, Any], late: Mapping[int, str]) -> tuple[Post, Step]:
+        self.state, step = self.aggregator.step(self.state, parcels(updates.items()), late)
         return self.aggregator.post(self.state), step
 
     def evaluate(self, jobs: Sequence[Job], post: Post) -> list[Score]:

@@ -42,6 +42,13 @@ class Done(NamedTuple):
     refs: list[Any]
 
 
+class Until(NamedTuple):
+    """When work is over, done or not: after so many seconds, or once so much of it is there."""
+
+    seconds: float
+    enough: int
+
+
 class Call(NamedTuple):
     """A call under way."""
 
@@ -77,22 +84,24 @@ class Pool:
             if self._starting and time.monotonic() > end:
                 raise StoppedError(self._not_started())
 
-    def run(self, what: str, pieces: Sequence[Piece], send: Send) -> tuple[list[Done], dict[int, str]]:
-        """The answers of all calls, and what was lost too often, with why: `what` is for people.
+    def run(
+        self, what: str, pieces: Sequence[Piece], send: Send, until: Until | None = None
+    ) -> tuple[list[Done], dict[int, tuple[str, str]]]:
+        """The answers of all calls, and what is not done, with why: lost too often, or late. `what` is for people.
 
         A piece whose call is lost is done again, each of its parts by itself, so that one that kills its actor is
         told from the others. Raises what a call raised, and StoppedError where no actor is left.
         """
         waiting, running = deque(piece for piece in pieces if piece), dict[Any, Call]()
-        done, failures, given_up = list[Done](), Counter[int](), dict[int, str]()
-        moved = time.monotonic()
+        done, failures, given_up = list[Done](), Counter[int](), dict[int, tuple[str, str]]()
+        began = moved = time.monotonic()
 
         def failed(call: Call, why: str) -> None:
             self._replace(call.place)
             for index in call.piece:
                 failures[index] += 1
                 if 0 <= self._faults.max_failures < failures[index]:
-                    given_up[index] = f"{what} was lost {failures[index]} times, at last: {why}"
+                    given_up[index] = "lost", f"{what} was lost {failures[index]} times, at last: {why}"
                 else:
                     waiting.append([index])
 
@@ -104,7 +113,8 @@ class Pool:
                     running[refs[-1]] = Call(place, piece, refs, time.monotonic())
             oldest = min((call.began for call in running.values()), default=moved)
             limit = self._faults.timeout_s if running else READY_SECONDS
-            ready = self._ready(list(running), oldest + limit - time.monotonic())
+            end = min(oldest + limit, began + until.seconds) if until else oldest + limit
+            ready = self._ready(list(running), end - time.monotonic())
             for ref in ready:
                 call = running.pop(ref)
                 try:
@@ -118,6 +128,12 @@ class Pool:
                     failed(running.pop(ref), f"no answer in {self._faults.timeout_s:g} s")
             if waiting and not running and not self._free(running) and now > moved + READY_SECONDS:
                 raise StoppedError(f"{what} waits: {self._not_started()}")
+            if until and (now > began + until.seconds or sum(len(one.piece) for one in done) >= until.enough):
+                late = [index for piece in (*waiting, *(call.piece for call in running.values())) for index in piece]
+                given_up |= dict.fromkeys(late, ("late", f"not there after {now - began:.3g} s"))
+                for call in running.values():
+                    self._replace(call.place)
+                break
         return done, given_up
 
     def _free(self, running: dict[Any, Call]) -> list[int]:

@@ -18,7 +18,7 @@ from fltac.errors import StoppedError
 from fltac.records.left_out import LeftOut
 from fltac.runtime.actors import AggregatorActor, ClientActor
 from fltac.runtime.capacity import Need
-from fltac.runtime.pool import LOST, READY_SECONDS, Pool, first_line, spread
+from fltac.runtime.pool import LOST, READY_SECONDS, Pool, Until, first_line, spread
 from fltac.server.state import Post, Setup, Step
 
 if TYPE_CHECKING:  # torch is imported while the actors start
@@ -73,9 +73,15 @@ class RayRuntime:
         return post
 
     def train(self, round: int, orders: Sequence[Order], post: Post) -> tuple[Mapping[int, Any], Ledger]:
+        self._trained = round, orders, post  # what can be trained again
+        limit = self.world.deadline(round)
+        return self._train(round, orders, post, Until(*limit) if limit else None)
+
+    def _train(
+        self, round: int, orders: Sequence[Order], post: Post, until: Until | None = None
+    ) -> tuple[Mapping[int, Any], Ledger]:
         from fltac.client import Ledger
 
-        self._trained = round, orders, post  # what can be trained again
         held = self.world.held(round)
         costs = [self._cost(held[order.client].values()) for order in orders]
 
@@ -85,16 +91,17 @@ class RayRuntime:
             call = actor.train.options(num_returns=len(mine) + 1)
             return list(call.remote(round, mine, indices, *[post.payloads[index] for index in indices]))
 
-        done, lost = self.pool.run(f"training of round {round}", spread(costs, self.need.actors), send)
+        pieces = spread(costs, self.need.actors) if until is None else [[index] for index in range(len(orders))]
+        done, lost = self.pool.run(f"training of round {round}", pieces, send, until)
         updates = {orders[index].client: ref for one in done for index, ref in zip(one.piece, one.refs, strict=False)}
         rows = [row for one in done for row in one.answer.rows]
         states = {client: state for one in done for client, state in one.answer.states.items()}
-        gone = [LeftOut(orders[index].client, None, "lost", why) for index, why in sorted(lost.items())]
+        gone = [LeftOut(orders[index].client, None, *why) for index, why in sorted(lost.items())]
         rows = sorted(rows, key=lambda row: (row["client"], row["slot"]))
         return dict(sorted(updates.items())), Ledger(rows, states, gone)
 
-    def aggregate(self, updates: Mapping[int, Any]) -> tuple[Post, Step]:
-        self._updates = dict(updates)
+    def aggregate(self, updates: Mapping[int, Any], late: Mapping[int, str]) -> tuple[Post, Step]:
+        self._updates, self._late = dict(updates), late
         answer = self._ask("step", self._step)
         self._stepped = True
         return self._posted(answer)
@@ -109,7 +116,7 @@ class RayRuntime:
 
         done, lost = self.pool.run("evaluation", spread(costs, self.need.actors), send)
         if lost:
-            raise StoppedError(next(iter(lost.values())))
+            raise StoppedError(next(iter(lost.values()))[1])
         scores = {index: score for one in done for index, score in zip(one.piece, one.answer, strict=True)}
         return [scores[index] for index in range(len(jobs))]
 
@@ -119,7 +126,7 @@ class RayRuntime:
         return self._files
 
     def _step(self, server: Any) -> Any:
-        return server.step.remote(list(self._updates), *self._updates.values())
+        return server.step.remote(list(self._updates), self._late, *self._updates.values())
 
     def _ask(self, what: str, call: Any) -> Any:
         """What the aggregator answers to a call; where it dies, one that knows the same is asked."""
@@ -148,8 +155,7 @@ class RayRuntime:
         gone = {client for client, ref in self._updates.items() if not self._there(ref)}
         if gone:
             round, orders, post = self._trained
-            again, ledger = self.train(round, [order for order in orders if order.client in gone], post)
-            self._trained = round, orders, post
+            again, ledger = self._train(round, [order for order in orders if order.client in gone], post)
             if ledger.lost:
                 raise StoppedError(ledger.lost[0].what)
             self._updates.update(again)

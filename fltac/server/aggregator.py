@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -17,7 +18,7 @@ from fltac.server.diagnostics import Sight, churn, cluster_rows, update_rows
 from fltac.server.evolution import layer_rows, sketches
 from fltac.server.merging import AVERAGES, MERGERS, aggregation_error, outlier_scores, weights
 from fltac.server.posting import by_client, post
-from fltac.server.screening import opened, require_enough, usual
+from fltac.server.screening import require_enough, taken, usual
 from fltac.server.settling import conflicts, settle
 from fltac.server.similarity import SIMILARITIES, kinship
 from fltac.server.state import START, Cluster, Key, Parcel, Post, Setup, State, Step
@@ -42,22 +43,25 @@ class Aggregator:
         clusters = first_clusters(self.setup)
         return State(0, {START: self.setup.v0, **clusters}, {}, {}, {}, len(clusters))
 
-    def step(self, state: State, sent: Sequence[Parcel]) -> tuple[State, Step]:
+    def step(
+        self, state: State, sent: Sequence[Parcel], late: Mapping[int, str] = MappingProxyType({})
+    ) -> tuple[State, Step]:
         """Screening -> similarity -> clustering -> tracking -> merging of the updates of round `state.round + 1`.
 
         Every slot's last known adapter is clustered, those of absent slots too; only this round's are merged. The
-        order of the parcels says nothing. Raises StoppedError where too few clients came through.
+        order of the parcels says nothing. Updates of clients that are `late` wait for the next step, where they count
+        less, or are left out. Raises StoppedError where too few clients came through.
         """
         self.warm_up()  # thread limits hold only for libraries that are there when they are set
         with threadpool_limits(1):  # the same sums in the same order on every machine of a kind
-            came, refused = opened(self.setup, state, sent)
+            came, refused, kept = taken(self.setup, state, sent, late)
             compared = self.setup.similarity.of == "step"
             starts = self._starts(state, [update for update in came if compared or update.change])
             updates, strange = usual(self.setup, [self._whole(update, starts.get(update.key)) for update in came])
             require_enough(self.setup, state.round + 1, updates, refused := refused + strange)
             known = {**state.adapters, **{update.key: update.adapter for update in updates}}
             since = {**state.since, **(starts if compared else {})}
-            heard = {**state.heard, **{update.key: state.round + 1 for update in updates}}
+            heard = {**state.heard, **{update.key: update.round for update in updates}}
             began = time.perf_counter()
             sight = self._sight(state, known, since, heard, updates)
             clustered = time.perf_counter()
@@ -80,7 +84,7 @@ class Aggregator:
                 seconds_cluster=clustered - began,
                 seconds_merge=merged - clustered,
             )
-        state = State(state.round + 1, clusters, sight.ids, known, since, sight.next_id, heard, sight.stays)
+        state = State(state.round + 1, clusters, sight.ids, known, since, sight.next_id, heard, sight.stays, kept)
         return state, report
 
     def post(self, state: State) -> Post:
@@ -169,7 +173,7 @@ class Aggregator:
             before = state.clusters[origin]  # a new cluster begins with what its first known member had
             if members:
                 clusters[cluster], errors[cluster] = self._merge(
-                    members, names, {} if origin == START else before.heads
+                    members, names, {} if origin == START else before.heads, state.round + 1
                 )
                 scores = outlier_scores(np.stack([update.adapter for update in members]))
                 outliers |= {update.key: score for update, score in zip(members, scores, strict=True)}
@@ -178,21 +182,28 @@ class Aggregator:
         return clusters, errors, outliers
 
     def _merge(
-        self, members: Sequence[Update], names: Mapping[Key, Sequence[str]], old_heads: Mapping[str, np.ndarray]
+        self,
+        members: Sequence[Update],
+        names: Mapping[Key, Sequence[str]],
+        old_heads: Mapping[str, np.ndarray],
+        round: int,
     ) -> tuple[Cluster, float]:
         adapters = np.stack([update.adapter for update in members])
         examples = np.array([update.num_examples for update in members])
         merging = self.setup.merging
-        weight = weights(examples, merging.weights)
+        late = self.setup.faults.late_weight or 1.0
+        by_examples = merging.weights == "examples"
+        worth = np.array([1.0 if update.round == round else late for update in members])
+        weight = weights(examples, merging.weights, worth)
         adapter = MERGERS[merging.type](adapters, weight, merging, self.setup.spec)
-        groups: dict[str, list[Head]] = {}
-        for update in members:
+        groups: dict[str, list[tuple[Head, float]]] = {}
+        for update, one in zip(members, worth.tolist(), strict=True):
             for name, head in zip(names[update.key], update.heads, strict=False):  # local heads are not sent
-                groups.setdefault(name, []).append(head)
+                groups.setdefault(name, []).append((head, one))
         heads = dict(old_heads)
         for name, group in groups.items():  # equal shapes only; a head is merged by its own task's examples
-            counts = np.array([head.num_examples if merging.weights == "examples" else 1.0 for head in group])
-            stacked = np.stack([head.matrix for head in group])
+            counts = np.array([one * (head.num_examples if by_examples else 1.0) for head, one in group])
+            stacked = np.stack([head.matrix for head, _ in group])
             heads[name] = AVERAGES[merging.type](stacked, counts / counts.sum(), merging)
         return Cluster(adapter, heads), aggregation_error(adapters, adapter, weight, self.setup.spec)
 

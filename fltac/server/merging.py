@@ -12,9 +12,9 @@ from fltac.server.similarity import layer_grams
 from fltac.wire.messages import AdapterSpec
 
 
-def weights(num_examples: np.ndarray, rule: str) -> np.ndarray:
-    """(n,) float64 that sum to one: equal, or in proportion to the examples."""
-    raw = np.ones(len(num_examples)) if rule == "uniform" else num_examples.astype(np.float64)
+def weights(num_examples: np.ndarray, rule: str, worth: np.ndarray | float = 1.0) -> np.ndarray:
+    """(n,) float64 that sum to one: equal, or in proportion to the examples, and to what each is `worth` (n,)."""
+    raw = worth * (np.ones(len(num_examples)) if rule == "uniform" else num_examples.astype(np.float64))
     return np.asarray(raw / raw.sum())
 
 

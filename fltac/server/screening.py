@@ -24,19 +24,22 @@ class _RefusedError(Exception):
         self.why, self.what, self.slot = why, what, slot
 
 
-def opened(setup: Setup, state: State, sent: Sequence[Parcel]) -> tuple[list[Update], list[LeftOut]]:
-    """The updates of round `state.round + 1` by (client, slot), numbers as they came, and what is refused.
+def opened(
+    setup: Setup, state: State, sent: Sequence[Parcel], round: int | None = None
+) -> tuple[list[Update], list[LeftOut]]:
+    """The updates of a round (`state.round + 1`) by (client, slot), numbers as they came, and what is refused.
 
     Refused is what cannot be decoded, comes from another than it says, is of a slot that is not there or of another
     round, has another shape than the slot's, a number that is not finite, no examples, a choice of a cluster that was
     not offered, or came twice: of two that differ, both.
     """
-    shapes, choices = head_shapes(setup, state.round + 1), offered(setup, state) or [-1]
+    round = state.round + 1 if round is None else round
+    shapes, choices = head_shapes(setup, round), offered(setup, state) or [-1]
     found: dict[Key, list[tuple[bytes, Update]]] = {}
     refused = []
     for parcel in sent:
         try:
-            update = _opened(setup, state, parcel, shapes, choices)
+            update = _opened(setup, round, parcel, shapes, choices)
             found.setdefault(update.key, []).append((parcel.payload, update))
         except _RefusedError as error:
             refused.append(LeftOut(parcel.sender, error.slot, error.why, error.what))
@@ -47,6 +50,26 @@ def opened(setup: Setup, state: State, sent: Sequence[Parcel]) -> tuple[list[Upd
         refused += [LeftOut(client, slot, "duplicate", what)] * (len(each) - (not differ))
         updates += [] if differ else [each[0][1]]
     return updates, sorted(refused, key=lambda one: (one.client, -1 if one.slot is None else one.slot, one.why))
+
+
+def taken(
+    setup: Setup, state: State, sent: Sequence[Parcel], late: Mapping[int, str]
+) -> tuple[list[Update], list[LeftOut], tuple[Parcel, ...]]:
+    """The updates that came in time, with those that were late the round before; what is left out; what is kept.
+
+    A late update stays closed until the next round, and counts then where nothing newer came of its slot.
+    """
+    updates, refused = opened(setup, state, [parcel for parcel in sent if parcel.sender not in late])
+    newer = {update.key for update in updates}
+    before, bad = opened(setup, state, state.late, state.round)
+    refused += [
+        LeftOut(client, None, "late", late[client]) for client in sorted({one.sender for one in sent} & set(late))
+    ]
+    kept = tuple(parcel for parcel in sent if parcel.sender in late) if setup.faults.late_weight else ()
+    then, now = (head_shapes(setup, round) for round in (state.round, state.round + 1))
+    still = [update for update in before if update.key not in newer and now.get(update.key) == then[update.key]]
+    both = [*updates, *still]
+    return sorted(both, key=lambda update: update.key), refused + bad, kept
 
 
 def usual(setup: Setup, updates: Sequence[Update]) -> tuple[list[Update], list[LeftOut]]:
@@ -86,7 +109,7 @@ def head_shapes(setup: Setup, round: int) -> dict[Key, list[str]]:
 
 
 def _opened(
-    setup: Setup, state: State, parcel: Parcel, shapes: Mapping[Key, Sequence[str]], choices: Sequence[int]
+    setup: Setup, round: int, parcel: Parcel, shapes: Mapping[Key, Sequence[str]], choices: Sequence[int]
 ) -> Update:
     try:
         update = decode(parcel.payload, setup.spec)
@@ -98,9 +121,9 @@ def _opened(
     if update.client != parcel.sender:
         raise _RefusedError("sender", f"it says that it is of client {update.client}")
     if update.key not in shapes:
-        raise _RefusedError("slot", f"the client has no slot {update.slot} in round {state.round + 1}")
-    if update.round != state.round + 1:
-        raise _RefusedError("round", f"of round {update.round}, in round {state.round + 1}", update.slot)
+        raise _RefusedError("slot", f"the client has no slot {update.slot} in round {round}")
+    if update.round != round:
+        raise _RefusedError("round", f"of round {update.round}, in round {round}", update.slot)
     size = setup.spec.size_b if setup.frozen else setup.spec.size
     came, asked = [shape_name(*head.matrix.shape) for head in update.heads], list(shapes[update.key])
     if update.adapter.size != size or came != asked:

@@ -73,6 +73,13 @@ class Cluster:
     heads: Mapping[str, np.ndarray]  # name -> (classes, width + 1)
 
 
+class Parcel(NamedTuple):
+    """A payload that came up the wire, and the client who sent it, whatever the payload says."""
+
+    sender: int
+    payload: bytes
+
+
 @dataclass(frozen=True)
 class State:
     """What the server knows after a round."""
@@ -85,13 +92,7 @@ class State:
     next_id: int
     heard: Mapping[Key, int] = field(default_factory=dict)  # the round in which each slot last sent
     stays: Mapping[Key, Stay] = field(default_factory=dict)  # how settled each slot is
-
-
-class Parcel(NamedTuple):
-    """A payload that came up the wire, and the client who sent it, whatever the payload says."""
-
-    sender: int
-    payload: bytes
+    late: tuple[Parcel, ...] = ()  # what came too late, for the next step
 
 
 class Address(NamedTuple):
@@ -150,6 +151,8 @@ def dump(state: State, spec: AdapterSpec) -> dict[str, bytes]:
         "adapters": adapters.reshape(-1, spec.size),
         "stays": np.array([state.stays[key] for key in keys], dtype=np.int64).reshape(-1, 3),
     }
+    tensors |= {f"late-{n}": np.frombuffer(parcel.payload, np.uint8) for n, parcel in enumerate(state.late)}
+    tensors["late"] = np.array([parcel.sender for parcel in state.late], dtype=np.int64)
     if state.since:
         tensors["since"] = np.array([state.since[key] for key in keys], dtype=np.float32)
     header = {"round": state.round, "next_id": state.next_id, "spec": spec.fingerprint.hex()}
@@ -178,7 +181,8 @@ def load(files: Mapping[str, bytes], setup: Setup) -> State:
     stays = {key: Stay(*row) for key, row in zip(keys, tensors["stays"].tolist(), strict=True)}
     heard = dict(zip(keys, tensors["heard"].tolist(), strict=True))
     clusters[START] = setup.v0
-    return State(header["round"], clusters, labels, adapters, since, header["next_id"], heard, stays)
+    late = tuple(Parcel(client, tensors[f"late-{n}"].tobytes()) for n, client in enumerate(tensors["late"].tolist()))
+    return State(header["round"], clusters, labels, adapters, since, header["next_id"], heard, stays, late)
 
 
 def _dump_cluster(cluster: Cluster, spec: AdapterSpec) -> bytes:

@@ -29,6 +29,7 @@ def test_the_line_by_hand(record):
             "churn": 0.0,
             "alerts": [],
             "left_out": [],
+            "late_taken": [],
             "ari": 1.0,
             "nmi": 1.0,
             "matched_accuracy": 1.0,

@@ -9,10 +9,10 @@ from fltac.config import Exchange, Faults
 from fltac.errors import StoppedError
 from fltac.server.aggregator import Aggregator
 from fltac.server.screening import opened, usual
-from fltac.server.state import Parcel, dump
+from fltac.server.state import Parcel, dump, load
 from fltac.wire.codecs import HEADER, SHAPE, encode
 from fltac.wire.messages import Broadcast, Head
-from tests.server.test_aggregator import FLOAT32, SPEC, TASKS, WIDTH, payloads, setup, trained
+from tests.server.test_aggregator import FLOAT32, SINGLE, SPEC, TASKS, WIDTH, payloads, setup, trained
 
 SERVER = Aggregator(setup())
 SENT = trained(SERVER.setup)
@@ -169,3 +169,52 @@ def test_where_one_adapter_is_shared_it_comes_as_slot_0_with_a_head_a_task():
     assert opened(server, state, [parcel(shared)]) == ([shared], [])
     assert opened(server, state, [parcel(replace(shared, slot=1))])[1][0].why == "slot"
     assert opened(server, state, [parcel(replace(shared, heads=shared.heads[::-1]))])[1][0].why == "shape"
+
+
+# -- late updates -------------------------------------------------------------------------------------------------
+
+LATE = {2: "slow"}
+
+
+def halves() -> Aggregator:
+    return Aggregator(setup(faults=Faults(late_weight=0.5), clustering=SINGLE))
+
+
+def test_a_late_update_counts_half_in_the_next_round():
+    server = halves()
+    first, step = server.step(server.start(), payloads(SENT.values()), LATE)
+    assert step.refused == [(2, None, "late", "slow")]
+    assert {row["client"] for row in step.updates} == {0, 1, 3, 4}
+    second = {key: update for key, update in trained(server.setup, 2).items() if key[0] < 2}
+    for state in (first, load(dump(first, SPEC), server.setup)):
+        merged, step = server.step(state, payloads(second.values()))
+        weighed = [(update.adapter, 1.0) for update in second.values()]
+        weighed += [(update.adapter, 0.5) for key, update in SENT.items() if key[0] == 2]
+        expected = sum(adapter.astype(np.float64) * weight for adapter, weight in weighed) / 5  # four and two halves
+        np.testing.assert_allclose(merged.clusters[0].adapter, expected, rtol=1e-5, atol=1e-6)
+        assert merged.heard[2, 0] == 1
+        assert merged.late == ()
+        assert {row["client"] for row in step.updates} == {0, 1, 2}
+
+
+def test_a_late_update_gives_way_to_a_newer_one_of_its_slot():
+    server = halves()
+    state, _ = server.step(server.start(), payloads(SENT.values()), LATE)
+    without, _ = server.step(server.start(), payloads(update for key, update in SENT.items() if key[0] != 2))
+    second = payloads(trained(server.setup, 2).values())
+    assert dump(server.step(state, second)[0], SPEC) == dump(server.step(without, second)[0], SPEC)
+
+
+def test_where_late_updates_do_not_count_nothing_of_them_is_kept():
+    server = Aggregator(setup())
+    state, _ = server.step(server.start(), payloads(SENT.values()), LATE)
+    expected, _ = server.step(server.start(), payloads(update for key, update in SENT.items() if key[0] != 2))
+    assert dump(state, SPEC) == dump(expected, SPEC)
+
+
+def test_a_late_update_is_looked_at_when_it_is_taken():
+    server = halves()
+    bad = [Parcel(2, b"rubbish"), parcel(replace(SENT[2, 0], round=3))]
+    state, _ = server.step(server.start(), [*payloads(u for k, u in SENT.items() if k[0] != 2), *bad], LATE)
+    _, step = server.step(state, payloads(trained(server.setup, 2).values()))
+    assert [(one.client, one.why) for one in step.refused] == [(2, "undecodable"), (2, "round")]
