@@ -25,6 +25,7 @@ from fltac.records.metrics import require_rouge
 from fltac.seeds import generator
 from fltac.server.state import Setup, Slot, shape_name
 from fltac.timeline import Spans, during, holding, joined
+from fltac.trackers import missing
 from fltac.wire.codecs import rounded
 from fltac.wire.lines import lines
 from fltac.wire.messages import AdapterSpec
@@ -51,6 +52,7 @@ class Plan:
 class EncodedTask:
     """A task as numbers: what workers need of it."""
 
+    names: Sequence[str]  # of its classes
     classes: int  # of its head: none where no head is trained
     choices: int  # among which an answer is one
     majority: float  # accuracy on test of always giving the most frequent answer of train
@@ -82,6 +84,10 @@ class World:
     tasks: Mapping[str, EncodedTask]
     shards: Shards
     spec: AdapterSpec
+
+    def described(self) -> dict[str, Any]:
+        """Task -> what whoever uses its model must know of it."""
+        return {name: {"classes": list(task.names)} for name, task in self.tasks.items()}
 
     def held(self, round: int) -> dict[int, dict[int, Shard]]:
         """Client -> slot -> what it holds in a round (0: what it will hold first), in order."""
@@ -218,7 +224,7 @@ def plan(experiment: Experiment) -> Plan:
 
 def _missing(experiment: Experiment) -> list[Problem]:
     """What an option needs and this kind of model, or this machine, does not have."""
-    problems, training = [], experiment.training
+    problems, training = missing(experiment.trackers), experiment.training
     if training.generate and not KINDS[experiment.model.kind].writes:
         what = f"is for models that write; {experiment.model.kind} answers with a class"
         problems.append(Problem("training.generate", what, training.generate))
@@ -288,7 +294,7 @@ def _encoded(plan: Plan, task: TaskData, key: str) -> EncodedTask:
     triggered = None
     if isinstance(adversary, Backdoor):
         triggered = marked(test, np.arange(len(test)), adversary.target)
-    return EncodedTask(classes, choices, bar, train, validation, test, asked, triggered)
+    return EncodedTask(task.classes, classes, choices, bar, train, validation, test, asked, triggered)
 
 
 def server_setup(plan: Plan) -> Setup:

@@ -49,6 +49,7 @@ from fltac.config.model import Adapter, HubModel, Model, PackageModel, PathModel
 from fltac.config.network import Network, Tier
 from fltac.config.sweep import MAXIMISED, Asha, Dimension, Drawn, Optuna, Sweep
 from fltac.config.tasks import Clients, Dirichlet, FilesTask, HubTask, LabelDirichlet, SampleTask, Table, Task, Training
+from fltac.config.trackers import Mlflow, TensorBoard, Tracker, Wandb
 
 __all__ = [
     "MAXIMISED",
@@ -90,6 +91,7 @@ __all__ = [
     "Mean",
     "Median",
     "Merging",
+    "Mlflow",
     "Model",
     "Network",
     "NormClip",
@@ -114,9 +116,12 @@ __all__ = [
     "Task",
     "TaskBegins",
     "TaskEnds",
+    "TensorBoard",
     "Tier",
+    "Tracker",
     "Training",
     "TrimmedMean",
+    "Wandb",
     "Wire",
     "cross_checks",
     "parse_codec",

@@ -111,6 +111,19 @@ def evaluate(backbone: Backbone, adapter: np.ndarray, head: np.ndarray, work: Wo
     return Score(correct, answers, sum(map(len, work.batches)), loss, squares, confusion)
 
 
+@torch.no_grad()
+def probabilities(backbone: Backbone, adapter: np.ndarray, head: np.ndarray, work: Work) -> np.ndarray:
+    """softmax of the logits of one adapter and head, (n, classes) float32; the batches have each of n examples once."""
+    backbone.adapter.write(adapter)
+    layer = _Head(head, backbone.device)
+    found = np.zeros((len(work.examples), len(head)), np.float32)
+    for rows in work.batches:
+        batch = backbone.kind.collate(work.examples, rows, backbone.device)
+        logits, _ = backbone.kind.answer(backbone.module, layer, batch)
+        found[rows] = logits.softmax(-1).cpu().numpy()
+    return found
+
+
 class _Head(nn.Module):
     """The last layer, W x + b, around a copy of a matrix (classes, width + 1); of no classes, it is empty."""
 

@@ -72,6 +72,7 @@ class Cluster:
             raise InputError(Problem("--address", what, self.address)) from None
 
     def _start(self, slots: int, gpus: int) -> None:
+        port = metrics_port()
         self.folder = tempfile.mkdtemp(prefix="fltac-")  # short: Ray's sockets lie in it
         ray.init(
             address="local",
@@ -81,6 +82,7 @@ class Cluster:
             logging_level="ERROR",
             log_to_driver=False,
             _temp_dir=self.folder,
+            _metrics_export_port=port,
         )
 
 
@@ -89,6 +91,20 @@ def _reach(address: str) -> None:
     host, colon, port = address.rpartition(":")
     if colon and port.isdecimal() and "/" not in host:
         socket.create_connection((host, int(port)), REACH_SECONDS).close()
+
+
+def metrics_port() -> int | None:
+    """Where a Ray of our own tells Prometheus its metrics: FLTAC_METRICS_PORT, or any port that is free."""
+    asked = os.environ.get("FLTAC_METRICS_PORT")
+    if not asked:
+        return None
+    try:
+        with socket.create_server(("", int(asked))):
+            return int(asked)
+    except (OSError, OverflowError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "that is none"
+        what = f"must be a free port: {why}; name another, or leave it out"
+        raise InputError(Problem("FLTAC_METRICS_PORT", what, asked), "environment") from None
 
 
 def _gpus() -> int:

@@ -63,7 +63,14 @@ class CausalLm:
         if task.metric != "accuracy":
             what = "is made of classes, and a language model has none; leave it out, see training.generate for others"
             raise InputError(Problem(f"{train.key}.metric", what, task.metric))
-        return (), _dialogues(train, task.prompt, task.label), _dialogues(test, task.prompt, task.label)
+        return (), self._dialogues(task, train), self._dialogues(task, test)
+
+    def ask(self, task: Task, rows: Rows) -> tuple[list[Any], ...]:
+        return (prompts(rows, task.prompt or ""),)
+
+    def _dialogues(self, task: Task, rows: Rows) -> Split:
+        columns = *self.ask(task, rows), texts(rows, task.label, f"{rows.key}.label")
+        return Split(columns, np.zeros(rows.table.num_rows, np.int64))
 
     def misfits(self, module: nn.Module, config: Any, training: Training) -> Iterable[Problem]:
         return too_long(config, training)
@@ -125,11 +132,6 @@ def middle_out(tokens: list[int], longest: int) -> list[int]:
     if len(tokens) <= longest:
         return tokens
     return tokens[: longest // 2] + tokens[len(tokens) - (longest - longest // 2) :]
-
-
-def _dialogues(rows: Rows, template: str, label: str) -> Split:
-    columns = prompts(rows, template), texts(rows, label, f"{rows.key}.label")
-    return Split(columns, np.zeros(rows.table.num_rows, np.int64))
 
 
 def _coded(coder: Any, texts: list[str], first: bool) -> list[list[int]]:

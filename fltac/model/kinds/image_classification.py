@@ -59,7 +59,10 @@ class ImageClassification:
         if task.prompt is not None or len(names) != 1:
             what = 'model.kind = "image-classification" takes one column of images; name it, e.g. inputs = ["image"]'
             raise InputError(Problem(f"{train.key}.inputs", what, list(names)))
-        return labelled(task, train, test, [(images(train, names[0]), images(test, names[0]))])
+        return labelled(task, train, test, [self.ask(task, train), self.ask(task, test)])
+
+    def ask(self, task: Task, rows: Rows) -> tuple[list[Any], ...]:
+        return tuple(images(rows, name) for name in inputs_of(task, rows))
 
     def misfits(self, module: nn.Module, config: Any, training: Training) -> Iterable[Problem]:
         """Some models take images of one size alone, and say so themselves."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -49,6 +49,9 @@ class Kind(Protocol):
     def read(self, task: Task, train: Rows, test: Rows) -> tuple[tuple[str, ...], Split, Split]:
         """A task's classes (none where answers are texts) and its examples. Raises InputError where they do not fit."""
 
+    def ask(self, task: Task, rows: Rows) -> tuple[list[Any], ...]:
+        """What goes in, a list of values a column, without answers. Raises InputError where a column does not fit."""
+
     def misfits(self, module: nn.Module, config: Any, training: Training) -> Iterable[Problem]:
         """What of the experiment this model cannot take; `module` has no weights."""
 
@@ -75,18 +78,14 @@ def classify(module: nn.Module, head: nn.Module, batch: Batch) -> tuple[torch.Te
 
 
 def labelled(
-    task: Task, train: Rows, test: Rows, columns: Iterable[tuple[list[Any], list[Any]]]
+    task: Task, train: Rows, test: Rows, asked: Sequence[tuple[list[Any], ...]]
 ) -> tuple[tuple[str, ...], Split, Split]:
-    """Classes and examples of columns that are read, (train, test) each."""
+    """Classes and examples; of train and test it is `asked` what a kind's `ask` says."""
     names = classes(train, test, task.label)
-    in_train, in_test = zip(*columns, strict=True)
-    return (
-        names,
-        Split(tuple(in_train), labels(train, task.label, names)),
-        Split(tuple(in_test), labels(test, task.label, names)),
-    )
+    in_train, in_test = asked
+    return names, Split(in_train, labels(train, task.label, names)), Split(in_test, labels(test, task.label, names))
 
 
-def inputs_of(task: Task, train: Rows) -> tuple[str, ...]:
+def inputs_of(task: Task, rows: Rows) -> tuple[str, ...]:
     """The columns that go in; of a sample all but its label."""
-    return task.inputs or tuple(name for name in train.table.column_names if name != task.label)
+    return task.inputs or tuple(name for name in rows.table.column_names if name != task.label)

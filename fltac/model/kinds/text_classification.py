@@ -56,9 +56,10 @@ class TextClassification:
         if task.prompt is not None:
             what = 'is for model.kind = "causal-lm"; name the text columns in inputs'
             raise InputError(Problem(f"{train.key}.prompt", what, task.prompt))
-        key = f"{train.key}.inputs"
-        columns = [(texts(train, name, key), texts(test, name, key)) for name in inputs_of(task, train)]
-        return labelled(task, train, test, columns)
+        return labelled(task, train, test, [self.ask(task, train), self.ask(task, test)])
+
+    def ask(self, task: Task, rows: Rows) -> tuple[list[Any], ...]:
+        return tuple(texts(rows, name, f"{rows.key}.inputs") for name in inputs_of(task, rows))
 
     def misfits(self, module: nn.Module, config: Any, training: Training) -> Iterable[Problem]:
         return too_long(config, training)
