@@ -18,10 +18,12 @@ from fltac.data.shards import Shard
 from fltac.model.adapters import regauge
 from fltac.model.backbone import Backbone
 from fltac.model.training import Learner, Trained, Work, evaluate
+from fltac.records.left_out import LeftOut
 from fltac.seeds import generator
 from fltac.server.state import Post
 from fltac.wire.codecs import NOTHING, decode, encode, measure
 from fltac.wire.feedback import encode_change
+from fltac.wire.lines import seconds
 from fltac.wire.messages import Broadcast, Head, Update, WireError
 from fltac.world import World
 
@@ -54,15 +56,18 @@ def orders(
             payloads = list(addresses[0].menu or payloads[:1])
         made.append(Order(client, tuple(payloads), states.get(client, {}), 0))
     sizes = [sum(packing.costs(world, held[client])) for client in drawn]
-    packs = packing.together(sizes, packing.room(world))
+    room = packing.room(world) if world.deadline(round) is None else 0  # by real time nobody waits for another
+    packs = packing.together(sizes, room)
     return [made[index]._replace(pack=number) for number, pack in enumerate(packs) for index in pack]
 
 
 class Ledger(NamedTuple):
-    """What the workers tell of a round beside the updates: a row a client and slot, and the private states."""
+    """What the workers tell of a round beside the updates: a row a client and slot, the private states, and the
+    clients whose work was lost with their actors."""
 
     rows: list[dict[str, Any]]
     states: dict[int, ClientState]
+    lost: list[LeftOut]
 
 
 class Job(NamedTuple):
@@ -139,21 +144,24 @@ class Client:
     ) -> tuple[ClientState, list[bytes], list[dict[str, Any]]]:
         """What was begun, as it was trained, in so many seconds: private state, encoded updates, a row an adapter."""
         kept, updates, rows = dict(self.state), [], []
-        for begun, done, seconds in each:
+        for begun, done, spent in each:
             with self.noted(begun.slot):
-                update, own, row = self._end(begun, done, seconds)
+                update, own, row = self._end(begun, done, spent)
             updates.append(update)
             rows.append(row)
             kept.update(own)
-        return kept, updates, rows
+        total = {name: sum(row[name] for row in rows) for name in ("tokens", "bytes_up", "bytes_down")}
+        took = seconds(self.world.lines[self.number], **total)
+        return kept, updates, [{**row, "simulated_s": took} for row in rows]
 
-    def _end(self, begun: Begun, done: Trained, seconds: float) -> tuple[bytes, ClientState, dict[str, Any]]:
+    def _end(self, begun: Begun, done: Trained, spent: float) -> tuple[bytes, ClientState, dict[str, Any]]:
         experiment, began, slot, group = self.world.experiment, time.perf_counter(), begun.slot, begun.group
         local = experiment.exchange.heads == "local"
         examples = [len(self.shards[one].indices) for one in group]
-        trained = [] if local else [Head(m, n) for m, n in zip(done.heads, examples, strict=True)]
+        sent = begun.learner.adapter, begun.learner.heads
+        adapter, learned = self.world.upload(self.number, sent, (done.adapter, done.heads))
+        trained = [] if local else [Head(m, n) for m, n in zip(learned, examples, strict=True)]
         total = sum(examples)
-        adapter = done.adapter
         if experiment.adapter.gauge == "random":
             draw = generator(experiment.seed, "gauge", self.number, slot, self.round)
             adapter = regauge(adapter, self.world.spec, draw)
@@ -168,6 +176,7 @@ class Client:
         up, down = measure(encoded), [measure(payload) for payload in begun.downloads]
         if not self.world.sends:
             up, down = NOTHING, []
+        taken = [work.examples.lengths[batch].sum() for work in begun.learner.works for batch in work.batches]
         row = {
             "client": self.number,
             "slot": slot,
@@ -179,8 +188,11 @@ class Client:
             "bytes_down_heads": sum(one.heads for one in down),
             "bytes_down_header": sum(one.header for one in down),
             "num_examples": total,
+            "tokens": sum(
+                int(work.examples.lengths[batch].sum()) for work in begun.learner.works for batch in work.batches
+            ),
             "train_loss": done.loss,
-            "seconds_train": begun.seconds + seconds + time.perf_counter() - began,
+            "seconds_train": begun.seconds + spent + time.perf_counter() - began,
         }
         return encoded, own, row
 
@@ -241,7 +253,7 @@ class Client:
 
     def _work(self, slot: int) -> Work:
         experiment, shard = self.world.experiment, self.shards[slot]
-        examples = self.world.tasks[shard.task].train
+        examples = self.world.training_examples(self.number, shard.task)
         draw = generator(experiment.seed, "batches", self.number, slot, self.round)
         lengths = examples.lengths[shard.indices]
         steps = experiment.training.steps * shard.turns

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from fltac.client import orders
 from fltac.judging import answers, bars, questions, written
+from fltac.lateness import late
 from fltac.protocol import Runtime
 from fltac.records.rounds import RoundRecord, round_record
 from fltac.records.store import RunDirectory
@@ -25,7 +26,7 @@ def federate(world: World, runtime: Runtime, run: RunDirectory) -> Iterator[Roun
         updates, ledger = runtime.train(round, orders(world, round, drawn, post, states), post)
         states = {**states, **ledger.states}
         clock.append(time.perf_counter())
-        post, step = runtime.aggregate(updates)
+        post, step = runtime.aggregate(updates, late(world, round, ledger.rows))
         clock.append(time.perf_counter())
         asked = questions(world, round, post, states)
         scores = runtime.evaluate([q.job for q in asked], post)
@@ -37,6 +38,7 @@ def federate(world: World, runtime: Runtime, run: RunDirectory) -> Iterator[Roun
             run.write_bars(bars(world, answers(world, asked, runtime.evaluate([q.job for q in asked], untuned))))
         rules, base = world.experiment.alerts, world.sends * len(set(drawn) - there) * world.base.bytes
         there.update(drawn)
-        record = round_record(round, ledger.rows, step._asdict(), judged, world.truths(step.heard), clock, rules, base)
+        truths = world.truths(step.heard)
+        record = round_record(round, ledger.rows, step._asdict(), judged, truths, clock, rules, base, ledger.lost)
         run.finish_round(record, runtime.snapshot(), states, world.experiment.checkpoint.keep)
         yield record

@@ -30,7 +30,7 @@ class Host:
         self, round: int, orders: Sequence[Order], payloads: Mapping[int, bytes]
     ) -> Iterator[list[bytes] | Ledger]:
         """The encoded updates of each ordered client, one list a client, then the ledger of them all."""
-        ledger, held = Ledger([], {}), self.world.held(round)
+        ledger, held = Ledger([], {}, []), self.world.held(round)
         for _, pack in groupby(orders, key=lambda order: order.pack):
             clients = [
                 (Client(order, round, held[order.client], self.world, self.backbone), order.payloads) for order in pack

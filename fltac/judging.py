@@ -10,7 +10,7 @@ from fltac.model.training import Score
 from fltac.records.metrics import CLASS_METRICS, TEXT_METRICS
 from fltac.server.state import Post
 from fltac.timeline import holding
-from fltac.world import SPLITS, World
+from fltac.world import World
 
 
 class Question(NamedTuple):
@@ -30,7 +30,7 @@ def questions(world: World, round: int, post: Post, states: Mapping[int, ClientS
         if address.head < 0:  # the head never left its client
             client, slot = key
             own, same = world.own_head(states.get(client, {}), slot, shard.task), f"{same}/{key}"
-        for split in SPLITS:
+        for split in world.splits:
             if len(world.tasks[shard.task].split(split)) == 0:
                 continue
             writes = split == "test" and round == world.experiment.rounds and world.experiment.training.generate > 0

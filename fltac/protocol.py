@@ -20,11 +20,11 @@ class Runtime(Protocol):
     def start(self, files: Mapping[str, bytes]) -> Post:
         """The server's first post: v0, or what the files of a snapshot hold."""
 
-    def train(self, round: int, orders: Sequence[Order], post: Post) -> tuple[list[Any], Ledger]:
-        """The updates of each ordered client, in order, and the ledger of all."""
+    def train(self, round: int, orders: Sequence[Order], post: Post) -> tuple[Mapping[int, Any], Ledger]:
+        """The updates of each ordered client whose work was not lost, in order, and the ledger of all."""
 
-    def aggregate(self, updates: Sequence[Any]) -> tuple[Post, Step]:
-        """The server's step on a round's updates."""
+    def aggregate(self, updates: Mapping[int, Any], late: Mapping[int, str]) -> tuple[Post, Step]:
+        """The server's step on a round's updates, by who sent them; of some it is told why they are late."""
 
     def evaluate(self, jobs: Sequence[Job], post: Post) -> list[Score]:
         """A score a job, in order."""

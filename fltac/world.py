@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from fltac.config import Experiment, parse_codec
+from fltac.adversary import DATA, MARKED, Upload, marked, poisoned, spoiled, upload
+from fltac.config import Backdoor, Experiment, Network, Tier, parse_codec
 from fltac.data.partition import partition
 from fltac.data.shards import Key, Shard, Shards, pooled
 from fltac.data.tasks import TaskData, load_tasks, majority
@@ -26,9 +27,8 @@ from fltac.server.state import Setup, Slot, shape_name
 from fltac.timeline import Spans, during, holding, joined
 from fltac.trackers import missing
 from fltac.wire.codecs import rounded
+from fltac.wire.lines import lines
 from fltac.wire.messages import AdapterSpec
-
-SPLITS = ("validation", "test")
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,10 @@ class EncodedTask:
     validation: Examples
     test: Examples
     asked: Asked
+    marked: Examples | None = None  # where there is a backdoor: all of test with its mark and of its class
 
     def split(self, name: str) -> Examples:
-        return self.validation if name == "validation" else self.test
+        return {"validation": self.validation, "test": self.test, MARKED: self.marked or self.test}[name]
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,27 @@ class World:
         return clients
 
     @property
+    def splits(self) -> Sequence[str]:
+        """What is judged of each task."""
+        return ("validation", "test", *([MARKED] if isinstance(self.experiment.adversary, Backdoor) else []))
+
+    @cached_property
+    def poisoned(self) -> frozenset[int]:
+        """The clients that are not what they say."""
+        return poisoned(self.experiment)
+
+    def training_examples(self, client: int, name: str) -> Examples:
+        """A task's training examples as the client has them: what it makes of them where it is poisoned."""
+        task, adversary = self.tasks[name], self.experiment.adversary if client in self.poisoned else None
+        draw = generator(self.experiment.seed, "adversary", client, name)
+        examples: Examples = spoiled(adversary, task.train, task.classes, draw)
+        return examples
+
+    def upload(self, client: int, sent: Upload, trained: Upload) -> Upload:
+        """The adapter and heads that a client sends."""
+        return upload(self.experiment.adversary if client in self.poisoned else None, self.spec, sent, trained)
+
+    @property
     def shared(self) -> bool:
         """One adapter a client serves all its tasks: it sends one update, as slot 0."""
         return self.experiment.exchange.adapters == "shared"
@@ -111,11 +133,27 @@ class World:
         return self.experiment.clustering.type == "ifca"
 
     def draw_clients(self, round: int) -> list[int]:
-        """The clients of a round, sorted: a seeded `fraction` of those that hold data, one at least."""
+        """The clients of a round, sorted: a seeded `fraction` of those that hold data, `select` times as many."""
         holders = sorted(self.held(round))
-        count = max(1, math.floor(self.experiment.clients.fraction * len(holders) + 0.5))
+        count = math.ceil(self.experiment.clients.select * self.awaited(round) - 1e-9)
         drawn = generator(self.experiment.seed, "draw", round).permutation(holders)[:count]
         return sorted(map(int, drawn))
+
+    def awaited(self, round: int) -> int:
+        """How many clients a round waits for: the first of those that are drawn."""
+        return max(1, math.floor(self.experiment.clients.fraction * len(self.held(round)) + 0.5))
+
+    def deadline(self, round: int) -> tuple[float, int] | None:
+        """By real time: seconds, and clients, after which a round does not wait; None where all are waited for."""
+        limit, enough = self.experiment.faults.round_deadline_s, self.awaited(round)
+        if self.experiment.faults.clock == "simulated" or (limit is None and self.experiment.clients.select == 1):
+            return None
+        return math.inf if limit is None else limit, enough
+
+    @cached_property
+    def lines(self) -> Sequence[Network | Tier]:
+        """Each client's line and machine."""
+        return lines(self.experiment.clients.count, self.experiment.seed, self.experiment.network)
 
     def truths(self, heard: Mapping[Key, int]) -> dict[Key, str]:
         """Slot -> the true task it held when it last sent, for scoring alone; empty where adapters are shared."""
@@ -168,7 +206,7 @@ def plan(experiment: Experiment) -> Plan:
         shards = partition(tasks, experiment.clients, experiment.seed, experiment.changes)
         if experiment.exchange.data == "pooled":
             shards = pooled(shards, experiment.clients.fraction)
-        problems += _idle(tasks, shards, experiment.rounds)
+        problems += _idle(tasks, shards, experiment.rounds) + _aimless(tasks, experiment)
     except InputError as error:
         problems += error.problems
     try:
@@ -190,6 +228,9 @@ def _missing(experiment: Experiment) -> list[Problem]:
     if training.generate and not KINDS[experiment.model.kind].writes:
         what = f"is for models that write; {experiment.model.kind} answers with a class"
         problems.append(Problem("training.generate", what, training.generate))
+    if experiment.adversary and experiment.adversary.type in DATA and not KINDS[experiment.model.kind].trains_head:
+        what = f"changes classes, and {experiment.model.kind} has none; use sign_flip or scaled"
+        problems.append(Problem("adversary.type", what, experiment.adversary.type))
     try:
         if training.generate:
             require_rouge(training.generate)
@@ -221,6 +262,16 @@ def _idle(tasks: Sequence[TaskData], shards: Shards, rounds: int) -> list[Proble
     return problems + ([Problem("changes", what, lost)] if lost else [])
 
 
+def _aimless(tasks: Sequence[TaskData], experiment: Experiment) -> list[Problem]:
+    """A backdoor to a class that a task does not have."""
+    if not isinstance(experiment.adversary, Backdoor):
+        return []
+    target = experiment.adversary.target
+    lack = [task.name for task in tasks if task.classes and target >= len(task.classes)]
+    what = f"is no class of {' and '.join(lack)}; lower it"
+    return [Problem("adversary.target", what, target)] if lack else []
+
+
 def build(plan: Plan) -> World:
     """Loads the base once and tokenises every task once."""
     experiment = plan.experiment
@@ -239,9 +290,11 @@ def _encoded(plan: Plan, task: TaskData, key: str) -> EncodedTask:
     rows = np.sort(draw.permutation(len(test))[: training.generate])
     texts = task.test.take(rows).columns if len(rows) else ((), ())
     bar = majority(train.answers, test.answers)
-    return EncodedTask(
-        task.classes, classes, kind.choices(plan.config, classes), bar, train, validation, test, Asked(rows, *texts)
-    )
+    asked, choices, adversary = Asked(rows, *texts), kind.choices(plan.config, classes), experiment.adversary
+    triggered = None
+    if isinstance(adversary, Backdoor):
+        triggered = marked(test, np.arange(len(test)), adversary.target)
+    return EncodedTask(task.classes, classes, choices, bar, train, validation, test, asked, triggered)
 
 
 def server_setup(plan: Plan) -> Setup:
@@ -270,5 +323,6 @@ def server_setup(plan: Plan) -> Setup:
         merging=experiment.merging,
         down=experiment.wire.down,
         number_of_tasks=len(set(truths.values())),
+        faults=experiment.faults,
         own_starts={client: agreed_start(experiment, plan.spec, client) for client in sorted(own)},
     )

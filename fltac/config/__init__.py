@@ -3,6 +3,7 @@
 No torch and no Ray here: `fltac check` and every other reader of an experiment stay light.
 """
 
+from fltac.config.adversary import Adversary, Backdoor, LabelFlip, Scaled, SignFlip
 from fltac.config.base import Config
 from fltac.config.changes import Change, ClientDrifts, ClientJoins, ClientLeaves, TaskBegins, TaskEnds
 from fltac.config.codec import Codec, parse_codec
@@ -17,6 +18,7 @@ from fltac.config.experiment import (
     cross_checks,
     searchable,
 )
+from fltac.config.faults import Faults
 from fltac.config.method import (
     Agglomerative,
     B,
@@ -29,7 +31,9 @@ from fltac.config.method import (
     Ifca,
     Kmeans,
     Mean,
+    Median,
     Merging,
+    NormClip,
     Oracle,
     Product,
     ProductSvd,
@@ -39,6 +43,7 @@ from fltac.config.method import (
     Sketch,
     Spectral,
     Subspace,
+    TrimmedMean,
 )
 from fltac.config.model import Adapter, HubModel, Model, PackageModel, PathModel
 from fltac.config.network import Network, Tier
@@ -49,10 +54,12 @@ from fltac.config.trackers import Mlflow, TensorBoard, Tracker, Wandb
 __all__ = [
     "MAXIMISED",
     "Adapter",
+    "Adversary",
     "Agglomerative",
     "Alerts",
     "Asha",
     "B",
+    "Backdoor",
     "Blend",
     "Change",
     "Checkpoint",
@@ -71,6 +78,7 @@ __all__ = [
     "Each",
     "Exchange",
     "Experiment",
+    "Faults",
     "FilesTask",
     "Flat",
     "Hdbscan",
@@ -79,11 +87,14 @@ __all__ = [
     "Ifca",
     "Kmeans",
     "LabelDirichlet",
+    "LabelFlip",
     "Mean",
+    "Median",
     "Merging",
     "Mlflow",
     "Model",
     "Network",
+    "NormClip",
     "Optuna",
     "Oracle",
     "PackageModel",
@@ -92,7 +103,9 @@ __all__ = [
     "ProductSvd",
     "Resources",
     "SampleTask",
+    "Scaled",
     "Settling",
+    "SignFlip",
     "Similarity",
     "Single",
     "Sketch",
@@ -107,6 +120,7 @@ __all__ = [
     "Tier",
     "Tracker",
     "Training",
+    "TrimmedMean",
     "Wandb",
     "Wire",
     "cross_checks",

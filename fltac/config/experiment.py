@@ -10,15 +10,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from fltac.config.adversary import Adversary
 from fltac.config.base import Bound, Budget, Config, Positive
 from fltac.config.changes import Change, ClientDrifts, ClientJoins, TaskBegins, TaskEnds
 from fltac.config.codec import DownCodec, UpCodec, parse_codec
+from fltac.config.faults import Faults
 from fltac.config.method import Clustering, Exchange, Merging, Similarity
 from fltac.config.model import Adapter, Model
 from fltac.config.network import Network
 from fltac.config.sweep import Optuna, Sweep
 from fltac.config.tasks import Clients, FilesTask, Table, Task, Training
 from fltac.config.trackers import Tracker
+
+BY_NUMBERS = ("mean", "trimmed_mean", "median", "norm_clip")  # mergers that look at no factor
 
 
 class ClientResources(Config):
@@ -62,6 +66,7 @@ class Alerts(Config):
     merged: bool = True
     lone: bool = True  # a cluster that shrank to one slot
     moved: bool = True  # a slot that went from one living cluster to another
+    left_out: bool = True  # an update was refused, or a client's work lost with its actor
     restarted: bool = True  # a client found that what it is sent no longer fits its data, and started from v0
 
 
@@ -87,11 +92,13 @@ class Experiment(Config):
     wire: Wire = Wire()
     network: Network = Network()
     checkpoint: Checkpoint = Checkpoint()
+    faults: Faults = Faults()
     exchange: Exchange
     similarity: Annotated[Similarity, Field(discriminator="type")]
     clustering: Annotated[Clustering, Field(discriminator="type")]
     merging: Annotated[Merging, Field(discriminator="type")]
     alerts: Alerts = Alerts()
+    adversary: Annotated[Adversary | None, Field(discriminator="type")] = None
     trackers: Annotated[tuple[Tracker, ...], Field(strict=False)] = ()
     sweep: Sweep | None = None
 
@@ -143,6 +150,7 @@ def cross_checks(experiment: Experiment) -> list[tuple[str, str, object]]:
         what = 'clients that choose (clustering.type = "ifca") start from what they are sent; set "shared"'
         wrong.append(("adapter.init", what, "per-client"))
     wrong += _bound(experiment)
+    wrong += _faults(experiment)
     if parse_codec(experiment.wire.up).top is not None and experiment.adapter.gauge == "random":
         what = (
             'sends what changed, and a change of turned factors means nothing; set adapter.gauge = "kept", or no +top'
@@ -173,7 +181,7 @@ def _bound(experiment: Experiment) -> Iterator[tuple[str, str, object]]:
         rules += [
             ("adapter.init", adapter.init, ("shared",), "each client's B belongs to an A of its own"),
             ("adapter.gauge", adapter.gauge, ("kept",), "the turned A does not travel with its B"),
-            ("merging.type", merging, ("mean",), "it makes a new A"),
+            ("merging.type", merging, BY_NUMBERS, "it makes a new A"),
         ]
     if exchange.trains == "model":
         given = 'exchange.trains = "model"'
@@ -183,7 +191,7 @@ def _bound(experiment: Experiment) -> Iterator[tuple[str, str, object]]:
             ("adapter.init", adapter.init, ("shared",), "all clients start from the base"),
             ("similarity.type", experiment.similarity.type, ("flat",), "it compares factors"),
             ("clustering.type", experiment.clustering.type, ("single", "each", "oracle"), "it compares factors"),
-            ("merging.type", merging, ("mean",), "it merges factors"),
+            ("merging.type", merging, BY_NUMBERS, "it merges factors"),
             ("model.dtype", experiment.model.dtype, ("float32",), "small steps of its weights would be lost"),
             ("model.quantise", experiment.model.quantise, (None,), "integers have no gradient"),
         ]
@@ -192,10 +200,33 @@ def _bound(experiment: Experiment) -> Iterator[tuple[str, str, object]]:
         rules += [
             ("clustering.type", experiment.clustering.type, ("each", "single", "oracle"), "there is but one client"),
             ("changes", experiment.changes, ((),), "one client holds all, always"),
+            ("clients.select", experiment.clients.select, (1.0,), "there is but one client"),
+            ("faults.round_deadline_s", experiment.faults.round_deadline_s, (None,), "there is but one client"),
+            ("adversary", experiment.adversary, (None,), "there is but one client"),
         ]
     for key, value, allowed, why in rules:
         if value not in allowed:
             yield key, f"does not go with {given}: {why}; set {' or '.join(map(json.dumps, allowed))}", value
+
+
+def _faults(experiment: Experiment) -> Iterator[tuple[str, str, object]]:
+    """Whether enough clients can come, and late ones can be taken."""
+    faults, clients = experiment.faults, experiment.clients
+    if faults.min_clients > clients.count:
+        yield "faults.min_clients", f"is more than there are clients ({clients.count}); lower it", faults.min_clients
+    if faults.late_weight is None:
+        return
+    key, value = "faults.late_weight", faults.late_weight
+    if faults.round_deadline_s is None and clients.select == 1:
+        yield key, "waits for nobody: set faults.round_deadline_s or clients.select, or leave it out", value
+    if faults.clock == "real":
+        yield key, 'goes with clock = "simulated": by real time what is late is not waited for; leave it out', value
+    if experiment.similarity.of == "step":
+        yield key, 'does not go with similarity.of = "step": what a late one was sent is gone; leave it out', value
+    if parse_codec(experiment.wire.up).top is not None:
+        yield key, "does not go with +top in wire.up: what a late change is put on is gone; leave it out", value
+    if experiment.merging.type == "median":
+        yield key, "does not go with merging by the median, which knows no weights; leave it out", value
 
 
 def _changes(experiment: Experiment, names: list[str]) -> Iterator[tuple[str, str, object]]:

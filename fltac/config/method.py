@@ -145,4 +145,25 @@ class ProductSvd(Config):
     weights: Literal["uniform", "examples"] = "uniform"
 
 
-Merging = Mean | ProductSvd
+class TrimmedMean(Config):
+    """Of each number without its largest and smallest, so that a few poisoned clients cannot draw it away."""
+
+    type: Literal["trimmed_mean"]
+    weights: Literal["uniform"] = "uniform"  # how many examples a client has is its own word
+    trim: Annotated[float, Field(ge=0, lt=0.5)] = 0.25  # share of the members, at either end
+
+
+class Median(Config):
+    type: Literal["median"]
+    weights: Literal["uniform"] = "uniform"
+
+
+class NormClip(Config):
+    """The mean of members, each drawn in to where most are."""
+
+    type: Literal["norm_clip"]
+    weights: Literal["uniform"] = "uniform"
+    factor: Annotated[float, Field(gt=0)] = 1.0  # of the members' median distance from their median
+
+
+Merging = Mean | ProductSvd | TrimmedMean | Median | NormClip

@@ -1,4 +1,8 @@
-"""What bytes cost: lines between clients and server, and money. Read after a run; nothing is trained differently."""
+"""What clients have: lines to the server and machines; and what bytes cost.
+
+Costs are read after a run. Only where a round has a deadline, or selects more clients than it waits for, do lines and
+machines say who is late.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +17,14 @@ Amount = Annotated[float, Field(ge=0)]
 
 
 class Tier(Config):
-    """A part of the clients with lines of their own."""
+    """A part of the clients with lines and machines of their own."""
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
     share: Share  # of all clients; who is in it is drawn
     up_mbps: Rate
     down_mbps: Rate
     latency_ms: Amount = 50.0
+    tokens_per_s: Rate = 5000.0
 
 
 class Network(Config):
@@ -28,6 +33,7 @@ class Network(Config):
     up_mbps: Rate = 20.0
     down_mbps: Rate = 100.0
     latency_ms: Amount = 50.0  # one way
+    tokens_per_s: Rate = 5000.0  # that a client trains on; an image counts as one
     tiers: Annotated[tuple[Tier, ...], Field(strict=False)] = ()
     usd_per_gb: Amount = 0.09  # of traffic, both ways; 1 GB is 10^9 bytes
     usd_per_server_hour: Amount = 0.20

@@ -84,6 +84,7 @@ class Clients(Config):
     count: Positive = 10
     partition: Annotated[Dirichlet | LabelDirichlet | Table, Field(discriminator="type")] = Dirichlet(type="dirichlet")
     fraction: Share = 1.0  # of the clients that hold data, drawn anew each round
+    select: Annotated[float, Field(ge=1)] = 1.0  # times as many are drawn; the first to come count, the others are late
 
 
 class Training(Config):

@@ -15,7 +15,7 @@ def alerts(line: Mapping[str, Any], known: int, clusters: Rows, updates: Rows, r
 
     `known` slots are clustered in this round, drawn or not. In the first round everything is new, which is no news.
     """
-    found = [*_levels(line, known, rules)]
+    found = [*_levels(line, known, rules), *_left_out(line, rules)]
     if line["round"] > 1:
         found += [*_events(clusters, rules), *_moves(clusters, updates, rules)]
     return [{"round": line["round"], **alert} for alert in found]
@@ -40,6 +40,13 @@ def _levels(line: Mapping[str, Any], known: int, rules: Alerts) -> Iterator[dict
             yield _alert(rule, f"{shown} {what}", look_at, value=value, bound=bound)
 
 
+def _left_out(line: Mapping[str, Any], rules: Alerts) -> Iterator[dict[str, Any]]:
+    for one in line["left_out"]:
+        if rules.left_out and one["why"] != "late":  # over-selection means some to be late
+            text = f"nothing is merged of client {one['client']}: {one['why']}, {one['what']}"
+            yield _alert("left_out", text, "left_out in rounds.jsonl", client=one["client"], slot=one["slot"])
+
+
 def _events(clusters: Rows, rules: Alerts) -> Iterator[dict[str, Any]]:
     told = {
         "born": (rules.born, "is new", "who is in it: a new task, or one that was torn apart"),
@@ -58,13 +65,13 @@ def _events(clusters: Rows, rules: Alerts) -> Iterator[dict[str, Any]]:
 
 def _moves(clusters: Rows, updates: Rows, rules: Alerts) -> Iterator[dict[str, Any]]:
     for row in updates:
-        if rules.restarted and row["restarted"]:
+        if rules.restarted and row.get("restarted"):
             text = f"client {row['client']}, slot {row['slot']} lost what it had learned and started from v0"
             look_at = "what the client holds now; where it goes: moved_from in updates"
             yield _alert("restarted", text, look_at, cluster=row["cluster"], client=row["client"], slot=row["slot"])
     kept = {row["cluster"] for row in clusters if row["event"] in ("kept", "merged") and row["size"]}
     for row in updates:
-        if rules.moved and row["moved_from"] in kept and row["cluster"] in kept:
+        if rules.moved and row.get("moved_from") in kept and row["cluster"] in kept:
             text = (
                 f"client {row['client']}, slot {row['slot']} went from cluster {row['moved_from']} to {row['cluster']}"
             )

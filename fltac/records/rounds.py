@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from fltac.config import Alerts
 from fltac.records.alerts import alerts
+from fltac.records.left_out import LeftOut
 from fltac.records.scoring import agreement
 
 Key = tuple[int, int]  # (client, slot)
@@ -33,6 +34,13 @@ UPDATES = pa.schema(
         ("bytes_down_heads", pa.int64()),
         ("bytes_down_header", pa.int64()),
         ("num_examples", pa.int64()),
+        ("refused", pa.string()),  # why it is not merged: then all that the server found is null; null where it is
+        (
+            "outlier",
+            pa.float64(),
+        ),  # distance from its cluster's median, of the members' median; null where they are few
+        ("tokens", pa.int64()),  # trained on, over all steps
+        ("simulated_s", pa.float64()),  # of the client's whole round, by [network]
         ("restarted", pa.bool_()),  # the client started from v0: what it was sent no longer fitted its data
         ("train_loss", pa.float64()),
         ("seconds_train", pa.float64()),
@@ -116,17 +124,21 @@ def round_record(
     clock: Sequence[float],
     rules: Alerts,
     bytes_base: int = 0,
+    lost: Sequence[LeftOut] = (),
 ) -> RoundRecord:
     """Joins what workers (`sent`), server (`step`) and judges say of a round; `clock` has its four moments.
 
     Judges say `evaluations`, and `generations` where there are some.
 
-    `bytes_base` is what its newcomers downloaded once, the frozen base; bytes_down does not count it.
+    `bytes_base` is what its newcomers downloaded once, the frozen base; bytes_down does not count it. Of clients that
+    were `lost` nothing came.
 
     Clustering is scored on every slot the server has heard of, once settled.
     """
     found = {(row["client"], row["slot"]): row for row in step["updates"]}
-    updates = [{"round": round, **row, **found[row["client"], row["slot"]]} for row in sent]
+    left_out = [*lost, *step["refused"]]
+    joined = [{"round": round, **row, **_found(found, left_out, row["client"], row["slot"])} for row in sent]
+    updates = [{name: row.get(name) for name in UPDATES.names} for row in joined]
     labels = step["labels"]
     keys = [key for key in sorted(labels) if key in truths]
     score = agreement([labels[key] for key in keys], [truths[key] for key in keys])
@@ -141,6 +153,8 @@ def round_record(
         "train_loss": sum(row["train_loss"] for row in sent) / len(sent),
         "clients": len({row["client"] for row in sent}),
         "updates": len(sent),
+        "left_out": [one._asdict() for one in left_out],
+        "late_taken": sorted(found.keys() - {(row["client"], row["slot"]) for row in sent}),
         **{
             name: sum(row[name] for row in sent)
             for name in ("bytes_up", "bytes_up_heads", "bytes_down", "bytes_down_heads")
@@ -164,6 +178,14 @@ def round_record(
         told["generations"] = judged["generations"]
     tables = {name: [{"round": round, **row} for row in rows] for name, rows in told.items()}
     return RoundRecord(round, line, {"updates": updates, **tables})
+
+
+def _found(found: Mapping[Key, Mapping[str, Any]], left_out: Sequence[LeftOut], client: int, slot: int) -> Any:
+    """What the server says of an update: where it is, or why it refused it."""
+    if (client, slot) in found:
+        return found[client, slot]
+    reasons = {(one.client, one.slot): one.why for one in reversed(left_out)}
+    return {"refused": reasons.get((client, slot)) or reasons[client, None]}
 
 
 def accuracies(evaluations: Rows, split: str, metric: str = "accuracy") -> dict[str, float]:

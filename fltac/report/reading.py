@@ -42,6 +42,11 @@ class Run:
         return [task["name"] for task in self.experiment["tasks"]]
 
     @property
+    def merged(self) -> pd.DataFrame:
+        """The updates that were not refused: only of them the server found something."""
+        return self.updates[self.updates["cluster"].notna()].astype({"cluster": int, "is_noise": bool})
+
+    @property
     def changes(self) -> list[tuple[int, str]]:
         """What changed in the world: round and words, in order."""
         told = [(one["round"], _words(one)) for one in self.experiment.get("changes", [])]

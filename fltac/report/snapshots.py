@@ -39,8 +39,8 @@ def adapter_map(run: Run) -> go.Figure:
 
 
 def named_updates(run: Run) -> pd.DataFrame:
-    """The updates, none without a name for its task."""
-    return run.updates.assign(task=run.updates["task"].fillna(SHARED))
+    """The updates that were merged, none without a name for its task."""
+    return run.merged.assign(task=run.merged["task"].fillna(SHARED))
 
 
 def task_symbols(run: Run, table: pd.DataFrame) -> dict[str, str]:

@@ -5,7 +5,6 @@ Time on the wire is reckoned, not measured: runs are simulated, and their bytes 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -14,9 +13,7 @@ from fltac.config import Network
 from fltac.layers import load
 from fltac.records.store import RunDirectory
 from fltac.report.reading import Run
-from fltac.seeds import generator
-
-OTHERS = "others"  # clients in no tier
+from fltac.wire.lines import OTHERS, tiers
 
 
 def network_of(run: Run, overrides: Sequence[str] = ()) -> Network:
@@ -25,17 +22,6 @@ def network_of(run: Run, overrides: Sequence[str] = ()) -> Network:
         asked = [f"network.{override}" for override in overrides]
         return load(RunDirectory(run.folder).experiment_file, asked).network
     return Network.model_validate(run.experiment.get("network", {}))  # a run of another version is still read
-
-
-def tiers(clients: int, seed: int, network: Network) -> list[str]:
-    """The tier of each client: shares of a seeded permutation, rounded to whole clients, the rest in none."""
-    order = generator(seed, "tiers").permutation(clients)
-    names, ends = [OTHERS] * clients, 0.0
-    for tier in network.tiers:
-        begin, ends = ends, ends + tier.share
-        for client in order[math.floor(begin * clients + 0.5) : math.floor(ends * clients + 0.5)]:
-            names[client] = tier.name
-    return names
 
 
 def wire_seconds(run: Run, network: Network, instead: float | None = None) -> pd.DataFrame:
@@ -84,7 +70,7 @@ def received(run: Run) -> pd.DataFrame:
     The mean of all holders of the task where the cluster it was last seen in is there no more; the mean of all tasks
     where one adapter serves all tasks of its client: the records do not say how much it holds of which.
     """
-    last = run.updates.drop_duplicates(["client", "slot"], keep="last")  # as written, round by round
+    last = run.merged.drop_duplicates(["client", "slot"], keep="last")  # as written, round by round
     rows = run.evaluations.query("split == 'test' and metric == 'accuracy'")
     rows = rows[rows["round"] == run.summary.rounds]
     whole = rows[rows["cluster"].isna()].set_index("task")["value"].to_dict()

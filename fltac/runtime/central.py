@@ -98,7 +98,7 @@ class _Leader:
         self.local = local
         self.start, self.aggregate, self.snapshot = local.start, local.aggregate, local.snapshot
 
-    def train(self, round: int, orders: Sequence[Order], post: Post) -> tuple[list[Any], Ledger]:
+    def train(self, round: int, orders: Sequence[Order], post: Post) -> tuple[Mapping[int, Any], Ledger]:
         updates, ledger = self._all("train", round, orders, post)
         return updates, ledger
 

@@ -161,7 +161,8 @@ def _on_actors(
     say: Say,
 ) -> None:
     from fltac.runtime.capacity import needed
-    from fltac.runtime.cluster import Cluster, RayRuntime
+    from fltac.runtime.cluster import Cluster
+    from fltac.runtime.remote import RayRuntime
 
     with (
         Cluster(partial(needed, experiment), address) as cluster,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,8 +11,9 @@ import torch
 from fltac.client import Job, Ledger, Order
 from fltac.host import Host
 from fltac.model.training import Score
+from fltac.records.left_out import LeftOut
 from fltac.server.aggregator import Aggregator
-from fltac.server.state import Post, Setup, Step, dump, load
+from fltac.server.state import Post, Setup, Step, dump, load, parcels
 from fltac.world import World
 
 
@@ -21,7 +23,7 @@ class LocalRuntime:
     def __init__(self, world: World, setup: Setup) -> None:
         self._threads = torch.get_num_threads()
         torch.set_num_threads(max(1, int(world.experiment.resources.client.num_cpus)))
-        self.host = Host(world)
+        self.world, self.host = world, Host(world)
         self.aggregator = Aggregator(setup)
 
     def __enter__(self) -> LocalRuntime:
@@ -34,13 +36,27 @@ class LocalRuntime:
         self.state = load(files, self.aggregator.setup) if files else self.aggregator.start()
         return self.aggregator.post(self.state)
 
-    def train(self, round: int, orders: Sequence[Order], post: Post) -> tuple[list[Any], Ledger]:
-        *updates, ledger = self.host.train(round, orders, dict(enumerate(post.payloads)))
-        assert isinstance(ledger, Ledger)
+    def train(self, round: int, orders: Sequence[Order], post: Post) -> tuple[Mapping[int, Any], Ledger]:
+        began, updates, ledger, limit = (
+            time.monotonic(),
+            dict[int, Any](),
+            Ledger([], {}, []),
+            self.world.deadline(round),
+        )
+        for order in orders:
+            took = time.monotonic() - began
+            if limit and (took > limit[0] or len(updates) >= limit[1]):
+                ledger.lost.append(LeftOut(order.client, None, "late", f"not there after {took:.3g} s"))
+                continue
+            sent, told = self.host.train(round, [order], dict(enumerate(post.payloads)))
+            assert isinstance(told, Ledger)
+            updates[order.client] = sent
+            ledger.rows.extend(told.rows)
+            ledger.states.update(told.states)
         return updates, ledger
 
-    def aggregate(self, updates: Sequence[Any]) -> tuple[Post, Step]:
-        self.state, step = self.aggregator.step(self.state, [payload for each in updates for payload in each])
+    def aggregate(self, updates: Mapping[int, Any], late: Mapping[int, str]) -> tuple[Post, Step]:
+        self.state, step = self.aggregator.step(self.state, parcels(updates.items()), late)
         return self.aggregator.post(self.state), step
 
     def evaluate(self, jobs: Sequence[Job], post: Post) -> list[Score]:

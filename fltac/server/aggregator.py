@@ -5,25 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from fltac.config import Settling
 from fltac.seeds import generator
-from fltac.server.choosing import first_clusters, offered
+from fltac.server.choosing import first_clusters
 from fltac.server.clustering import CLUSTERERS, Hints, warm_up
 from fltac.server.diagnostics import Sight, churn, cluster_rows, update_rows
 from fltac.server.evolution import layer_rows, sketches
-from fltac.server.merging import MERGERS, aggregation_error, mean, weights
+from fltac.server.merging import AVERAGES, MERGERS, aggregation_error, outlier_scores, weights
 from fltac.server.posting import by_client, post
+from fltac.server.screening import require_enough, taken, usual
 from fltac.server.settling import conflicts, settle
 from fltac.server.similarity import SIMILARITIES, kinship
-from fltac.server.state import START, Cluster, Key, Post, Setup, State, Step
+from fltac.server.state import START, Cluster, Key, Parcel, Post, Setup, State, Step
 from fltac.server.tracking import hold, identify, known_by_number
 from fltac.timeline import holding
 from fltac.wire.codecs import decode
-from fltac.wire.messages import Head, Update, WireError
+from fltac.wire.messages import Head, Update
 
 
 class Aggregator:
@@ -41,69 +43,55 @@ class Aggregator:
         clusters = first_clusters(self.setup)
         return State(0, {START: self.setup.v0, **clusters}, {}, {}, {}, len(clusters))
 
-    def step(self, state: State, payloads: Sequence[bytes]) -> tuple[State, Step]:
-        """Similarity -> clustering -> tracking -> merging of the updates of round `state.round + 1`.
+    def step(
+        self, state: State, sent: Sequence[Parcel], late: Mapping[int, str] = MappingProxyType({})
+    ) -> tuple[State, Step]:
+        """Screening -> similarity -> clustering -> tracking -> merging of the updates of round `state.round + 1`.
 
         Every slot's last known adapter is clustered, those of absent slots too; only this round's are merged. The
-        order of the payloads says nothing. Raises WireError for a payload that is no update of this run and round.
+        order of the parcels says nothing. Updates of clients that are `late` wait for the next step, where they count
+        less, or are left out. Raises StoppedError where too few clients came through.
         """
         self.warm_up()  # thread limits hold only for libraries that are there when they are set
         with threadpool_limits(1):  # the same sums in the same order on every machine of a kind
-            decoded = sorted(self._decoded(state, payloads), key=lambda update: update.key)
+            came, refused, kept = taken(self.setup, state, sent, late)
             compared = self.setup.similarity.of == "step"
-            sent = self._sent(state, [update for update in decoded if compared or update.change])
-            updates = [self._whole(update, sent.get(update.key)) for update in decoded]
+            starts = self._starts(state, [update for update in came if compared or update.change])
+            updates, strange = usual(self.setup, [self._whole(update, starts.get(update.key)) for update in came])
+            require_enough(self.setup, state.round + 1, updates, refused := refused + strange)
             known = {**state.adapters, **{update.key: update.adapter for update in updates}}
-            since = {**state.since, **(sent if compared else {})}
-            heard = {**state.heard, **{update.key: state.round + 1 for update in updates}}
+            since = {**state.since, **(starts if compared else {})}
+            heard = {**state.heard, **{update.key: update.round for update in updates}}
             began = time.perf_counter()
             sight = self._sight(state, known, since, heard, updates)
             clustered = time.perf_counter()
-            clusters, errors = self._merged(state, updates, sight)
+            clusters, errors, outliers = self._merged(state, updates, sight)
             merged = time.perf_counter()
             start, spec = self.setup.start, self.setup.spec
-            came = np.array([update.adapter for update in updates]).reshape(-1, spec.size)  # of nobody, where none came
+            adapters = np.stack([update.adapter for update in updates])
             within = np.array([sight.ids[update.key] for update in updates])
             draw = generator(self.setup.seed, "layers", state.round + 1)
             report = Step(
-                updates=update_rows(updates, sight, state.labels, sketches(came, start, spec)),
+                updates=update_rows(updates, sight, state.labels, sketches(adapters, start, spec), outliers),
                 clusters=cluster_rows(sight, errors, state.labels),
-                layers=layer_rows(came, start, within, spec, draw),
+                layers=layer_rows(adapters, start, within, spec, draw),
                 labels=sight.ids,
                 heard=heard,
                 noise=int((sight.found.labels < 0).sum()),
                 conflicts=conflicts(sight.found.labels, [client for client, _ in sight.keys]),
                 churn=churn(sight.ids, state.labels),
+                refused=refused,
                 seconds_cluster=clustered - began,
                 seconds_merge=merged - clustered,
             )
-        state = State(state.round + 1, clusters, sight.ids, known, since, sight.next_id, heard, sight.stays)
+        state = State(state.round + 1, clusters, sight.ids, known, since, sight.next_id, heard, sight.stays, kept)
         return state, report
 
     def post(self, state: State) -> Post:
         """What is sent after a step, see `fltac.server.posting`."""
         return post(self.setup, state)
 
-    def _decoded(self, state: State, payloads: Sequence[bytes]) -> list[Update]:
-        updates, senders = [], set(holding(self.setup.registry, state.round + 1))
-        if self.setup.exchange.adapters == "shared":
-            senders = {(client, 0) for client, _ in senders}
-        spec, choices = self.setup.spec, offered(self.setup, state) or [-1]
-        size = spec.size_b if self.setup.frozen else spec.size
-        for payload in payloads:
-            update = decode(payload, spec)
-            if not isinstance(update, Update) or update.adapter.size != size:
-                raise WireError("a payload that is no update of this run")
-            if update.round != state.round + 1 or update.key not in senders:
-                raise WireError(f"an update of round {update.round}, slot {update.key}, in round {state.round + 1}")
-            if update.choice not in choices:
-                raise WireError(f"slot {update.key} chose cluster {update.choice}, which is none of {choices}")
-            updates.append(update)
-        if len({update.key for update in updates}) < len(updates):
-            raise WireError(f"two updates of one slot in round {state.round + 1}")
-        return updates
-
-    def _sent(self, state: State, updates: Sequence[Update]) -> dict[Key, np.ndarray]:
+    def _starts(self, state: State, updates: Sequence[Update]) -> dict[Key, np.ndarray]:
         """What the updates set out from: as the wire rounded it, decoded once a payload."""
         if not updates:
             return {}
@@ -172,10 +160,11 @@ class Aggregator:
 
     def _merged(
         self, state: State, updates: Sequence[Update], sight: Sight
-    ) -> tuple[dict[int, Cluster], dict[int, float]]:
-        """The clusters of this round, v0 among them, and the aggregation error of those that were merged."""
+    ) -> tuple[dict[int, Cluster], dict[int, float], dict[Key, float | None]]:
+        """The clusters of this round, v0 among them, the aggregation error of those that were merged, and how far each
+        update lies from the others of its cluster."""
         clusters = dict(state.clusters) if sight.found.final else {START: state.clusters[START]}
-        errors = {}
+        errors, outliers = {}, dict[Key, float | None]()
         names = self._head_names(state.round + 1)
         for cluster in sorted(set(sight.ids.values())):
             members = [update for update in updates if sight.ids[update.key] == cluster]
@@ -184,28 +173,38 @@ class Aggregator:
             before = state.clusters[origin]  # a new cluster begins with what its first known member had
             if members:
                 clusters[cluster], errors[cluster] = self._merge(
-                    members, names, {} if origin == START else before.heads
+                    members, names, {} if origin == START else before.heads, state.round + 1
                 )
+                scores = outlier_scores(np.stack([update.adapter for update in members]))
+                outliers |= {update.key: score for update, score in zip(members, scores, strict=True)}
             else:  # only absent slots: they keep what they had
                 clusters[cluster] = before
-        return clusters, errors
+        return clusters, errors, outliers
 
     def _merge(
-        self, members: Sequence[Update], names: Mapping[Key, Sequence[str]], old_heads: Mapping[str, np.ndarray]
+        self,
+        members: Sequence[Update],
+        names: Mapping[Key, Sequence[str]],
+        old_heads: Mapping[str, np.ndarray],
+        round: int,
     ) -> tuple[Cluster, float]:
         adapters = np.stack([update.adapter for update in members])
         examples = np.array([update.num_examples for update in members])
         merging = self.setup.merging
-        weight = weights(examples, merging.weights)
-        adapter = MERGERS[merging.type](adapters, weight, self.setup.spec)
-        groups: dict[str, list[Head]] = {}
-        for update in members:
+        late = self.setup.faults.late_weight or 1.0
+        by_examples = merging.weights == "examples"
+        worth = np.array([1.0 if update.round == round else late for update in members])
+        weight = weights(examples, merging.weights, worth)
+        adapter = MERGERS[merging.type](adapters, weight, merging, self.setup.spec)
+        groups: dict[str, list[tuple[Head, float]]] = {}
+        for update, one in zip(members, worth.tolist(), strict=True):
             for name, head in zip(names[update.key], update.heads, strict=False):  # local heads are not sent
-                groups.setdefault(name, []).append(head)
+                groups.setdefault(name, []).append((head, one))
         heads = dict(old_heads)
         for name, group in groups.items():  # equal shapes only; a head is merged by its own task's examples
-            counts = np.array([head.num_examples if merging.weights == "examples" else 1.0 for head in group])
-            heads[name] = mean(np.stack([head.matrix for head in group]), counts / counts.sum())
+            counts = np.array([one * (head.num_examples if by_examples else 1.0) for head, one in group])
+            stacked = np.stack([head.matrix for head, _ in group])
+            heads[name] = AVERAGES[merging.type](stacked, counts / counts.sum(), merging)
         return Cluster(adapter, heads), aggregation_error(adapters, adapter, weight, self.setup.spec)
 
     def _head_names(self, round: int) -> dict[Key, list[str]]:

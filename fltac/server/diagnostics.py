@@ -37,9 +37,14 @@ def churn(ids: Mapping[Key, int], last: Mapping[Key, int]) -> float:
 
 
 def update_rows(
-    updates: Sequence[Update], sight: Sight, last: Mapping[Key, int], sketches: np.ndarray | None
+    updates: Sequence[Update],
+    sight: Sight,
+    last: Mapping[Key, int],
+    sketches: np.ndarray | None,
+    outliers: Mapping[Key, float | None],
 ) -> list[dict[str, Any]]:
-    """A row an update: its cluster, the one it came from where that is another, its place in the plane, its sketch."""
+    """A row an update: its cluster, the one it came from where that is another, its place in the plane, its sketch,
+    how far it lies from the others of its cluster."""
     place, xy, firmness = {key: i for i, key in enumerate(sight.keys)}, plane(sight.points), sight.found.membership
     rows = []
     for index, update in enumerate(updates):
@@ -53,6 +58,7 @@ def update_rows(
                 "membership": None if firmness is None else float(firmness[at]),
                 "restarted": update.afresh,
                 "is_noise": bool(sight.found.labels[at] < 0),
+                "outlier": outliers[update.key],
                 "norm": float(np.linalg.norm(update.adapter)),
                 "x": float(xy[at, 0]),
                 "y": float(xy[at, 1]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -12,7 +12,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from fltac.config import Clustering, Exchange, Merging, Similarity
+from fltac.config import Clustering, Exchange, Faults, Merging, Similarity
+from fltac.records.left_out import LeftOut
 from fltac.server.tracking import Stay
 from fltac.timeline import ALWAYS, Spans, during
 from fltac.wire.messages import AdapterSpec, WireError
@@ -44,6 +45,7 @@ class Setup:
     merging: Merging
     down: str  # the codec, as the experiment writes it
     number_of_tasks: int = 0
+    faults: Faults = field(default_factory=Faults)
     own_starts: Mapping[int, np.ndarray] = field(default_factory=dict)  # client -> its own v0, where v0 is not shared
 
     @property
@@ -72,6 +74,13 @@ class Cluster:
     heads: Mapping[str, np.ndarray]  # name -> (classes, width + 1)
 
 
+class Parcel(NamedTuple):
+    """A payload that came up the wire, and the client who sent it, whatever the payload says."""
+
+    sender: int
+    payload: bytes
+
+
 @dataclass(frozen=True)
 class State:
     """What the server knows after a round."""
@@ -84,6 +93,7 @@ class State:
     next_id: int
     heard: Mapping[Key, int] = field(default_factory=dict)  # the round in which each slot last sent
     stays: Mapping[Key, Stay] = field(default_factory=dict)  # how settled each slot is
+    late: tuple[Parcel, ...] = ()  # what came too late, for the next step
 
 
 class Address(NamedTuple):
@@ -115,8 +125,14 @@ class Step(NamedTuple):
     noise: int  # updates that the clusterer left out
     conflicts: int  # pairs of one client's slots that it put together
     churn: float  # share of the slots known before that are in another cluster now
+    refused: list[LeftOut]  # what came and is not merged
     seconds_cluster: float
     seconds_merge: float
+
+
+def parcels(sent: Iterable[tuple[int, Sequence[bytes]]]) -> list[Parcel]:
+    """Of clients and what each sent."""
+    return [Parcel(client, payload) for client, payloads in sent for payload in payloads]
 
 
 def shape_name(classes: int, columns: int) -> str:
@@ -136,6 +152,8 @@ def dump(state: State, spec: AdapterSpec) -> dict[str, bytes]:
         "adapters": adapters.reshape(-1, spec.size),
         "stays": np.array([state.stays[key] for key in keys], dtype=np.int64).reshape(-1, 3),
     }
+    tensors |= {f"late-{n}": np.frombuffer(parcel.payload, np.uint8) for n, parcel in enumerate(state.late)}
+    tensors["late"] = np.array([parcel.sender for parcel in state.late], dtype=np.int64)
     if state.since:
         tensors["since"] = np.array([state.since[key] for key in keys], dtype=np.float32)
     header = {"round": state.round, "next_id": state.next_id, "spec": spec.fingerprint.hex()}
@@ -175,7 +193,8 @@ def _load(files: Mapping[str, bytes], setup: Setup) -> State:
     stays = {key: Stay(*row) for key, row in zip(keys, tensors["stays"].tolist(), strict=True)}
     heard = dict(zip(keys, tensors["heard"].tolist(), strict=True))
     clusters[START] = setup.v0
-    return State(header["round"], clusters, labels, adapters, since, header["next_id"], heard, stays)
+    late = tuple(Parcel(client, tensors[f"late-{n}"].tobytes()) for n, client in enumerate(tensors["late"].tolist()))
+    return State(header["round"], clusters, labels, adapters, since, header["next_id"], heard, stays, late)
 
 
 def _dump_cluster(cluster: Cluster, spec: AdapterSpec) -> bytes:

@@ -18,7 +18,7 @@ from fltac.records.rounds import RoundRecord, searched
 from fltac.records.sweeps import SweepDirectory
 from fltac.runtime import launch
 from fltac.runtime.capacity import Need, Node, needed
-from fltac.runtime.cluster import RayRuntime
+from fltac.runtime.remote import RayRuntime
 
 
 @dataclass(frozen=True)

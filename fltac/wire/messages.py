@@ -16,6 +16,10 @@ class WireError(ValueError):
     """Bytes that are no message of ours, or a message that does not fit its codec."""
 
 
+class NotFiniteError(WireError):
+    """A message with a number that is NaN or infinite."""
+
+
 class Layer(NamedTuple):
     """One adapted matrix: W x + scale * B A x with A (r, d_in) and B (d_out, r)."""
 

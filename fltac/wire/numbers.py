@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import ml_dtypes
 import numpy as np
 
-from fltac.wire.messages import WireError
+from fltac.wire.messages import NotFiniteError, WireError
 
 Shape = tuple[int, int]  # rows, columns
 FLOATS: dict[str, np.dtype] = {
@@ -83,7 +83,7 @@ def unpack(packed: bytes, shapes: Sequence[Shape], numbers: str) -> list[np.ndar
             matrices.append(matrix.astype(np.float32))
         at, row = at + r * c, row + r
     if not all(np.isfinite(matrix).all() for matrix in matrices):
-        raise WireError("a payload with a number that is not finite")
+        raise NotFiniteError("a payload with a number that is not finite")
     return matrices
 
 

@@ -5,6 +5,7 @@ import pytest
 from fltac.config import Alerts
 from fltac.records.rounds import round_record
 
+FOUND = [(0, 0, 0), (0, 1, 1), (1, 0, 0)]  # client, slot, cluster
 TRUTHS = {(0, 0): "news", (0, 1): "tweets", (1, 0): "news", (2, 0): "tweets"}
 
 
@@ -29,7 +30,7 @@ def _found(client, slot, cluster):
             "membership": None,
             "moved_from": None,
         },
-        **{"norm": 1.0, "x": 0.0, "y": 0.0, "sketch": [0.5, -2.0]},
+        **{"outlier": 1.0, "norm": 1.0, "x": 0.0, "y": 0.0, "sketch": [0.5, -2.0]},
     }
 
 
@@ -37,18 +38,26 @@ def _judged(task, cluster, split, metric, value):
     return {"task": task, "cluster": cluster, "split": split, "metric": metric, "value": value, "num_examples": 20}
 
 
-def _record(round=1, accuracy=0.5, labels=None, truths=TRUTHS):
+def _record(round=1, accuracy=0.5, labels=None, truths=TRUTHS, refused=(), lost=()):
     clusters = [
         {"cluster": 0, "size": 2, "event": "kept", "persistence": 0.3, "spread": 1.0, "aggregation_error": 0.1} | REST,
         {"cluster": 1, "size": 2, "event": "kept", "persistence": None, "spread": 1.0, "aggregation_error": None}
         | REST,
     ]
+    out = [((one.client, one.slot), one.why) for one in refused]
     step = {
-        "updates": [_found(0, 0, 0), _found(0, 1, 1), _found(1, 0, 0)],
+        "updates": [_found(*one) for one in FOUND if not any(who in (one[:2], (one[0], None)) for who, _ in out)],
         "clusters": clusters,
         "layers": [{"layer": "0.query", "within": 0.25, "between": 1.0, "separation": None}],
         "labels": labels or {(0, 0): 0, (0, 1): 1, (1, 0): 0, (2, 0): 1},
-        **{"noise": 1, "conflicts": 0, "churn": 0.0, "seconds_cluster": 0.25, "seconds_merge": 0.125},
+        **{
+            "noise": 1,
+            "conflicts": 0,
+            "churn": 0.0,
+            "seconds_cluster": 0.25,
+            "seconds_merge": 0.125,
+            "refused": list(refused),
+        },
     }
     evaluations = [
         _judged("news", None, "test", "accuracy", accuracy),
@@ -58,7 +67,9 @@ def _record(round=1, accuracy=0.5, labels=None, truths=TRUTHS):
         _judged("tweets", None, "test", "accuracy", 1.0),
     ]
     sent = [_sent(0, 0, "news", 1.0), _sent(0, 1, "tweets", 2.0), _sent(1, 0, "news", 6.0)]
-    return round_record(round, sent, step, {"evaluations": evaluations}, truths, [10.0, 14.0, 15.0, 17.0], Alerts())
+    return round_record(
+        round, sent, step, {"evaluations": evaluations}, truths, [10.0, 14.0, 15.0, 17.0], Alerts(), 0, lost
+    )
 
 
 @pytest.fixture(scope="session")

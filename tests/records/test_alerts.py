@@ -5,7 +5,8 @@ import pytest
 from fltac.config import Alerts
 from fltac.records.alerts import alerts
 
-QUIET = {"round": 4, "noise": 1, "conflicts": 0, "churn": 0.1, "bytes_up": 600, "bytes_down": 400}
+QUIET = {"round": 4, "noise": 1, "conflicts": 0, "churn": 0.1, "bytes_up": 600, "bytes_down": 400, "left_out": []}
+LOST = {"client": 3, "slot": None, "why": "lost", "what": "its actor died"}
 KEPT = [{"cluster": c, "event": "kept", "size": 5, "left": 0} for c in (0, 1)]
 STAYED = [{"client": 3, "slot": 1, "cluster": 0, "moved_from": None, "restarted": False}]
 
@@ -30,6 +31,7 @@ CASES = {
     "merged": ({"clusters": event("merged", 9)}, ("merged", 7, None, None, 9, None)),
     "lone": ({"clusters": event("kept", 1, 2)}, ("lone", 7, None, None, 1, None)),
     "moved": ({"updates": [STAYED[0] | {"moved_from": 1}]}, ("moved", 0, 3, 1, None, None)),
+    "left_out": ({"line": QUIET | {"left_out": [LOST]}}, ("left_out", None, 3, None, None, None)),
     "restarted": ({"updates": [STAYED[0] | {"restarted": True}]}, ("restarted", 0, 3, 1, None, None)),
 }
 
@@ -62,6 +64,10 @@ def test_the_first_round_is_no_news(name):
 def test_a_slot_that_left_a_cluster_that_ended_did_not_move():
     ended = [KEPT[0], {"cluster": 1, "event": "merged away", "size": 0, "left": 5}]
     assert told(clusters=ended, updates=[STAYED[0] | {"moved_from": 1}]) == []
+
+
+def test_a_late_update_is_no_alert():
+    assert told(QUIET | {"left_out": [LOST | {"why": "late"}]}) == []
 
 
 def test_every_rule_has_a_case():

@@ -5,6 +5,7 @@ import json
 import pyarrow as pa
 import pytest
 
+from fltac.records.left_out import LeftOut
 from fltac.records.rounds import TABLES, accuracies
 
 
@@ -27,6 +28,8 @@ def test_the_line_by_hand(record):
             "conflicts": 0,
             "churn": 0.0,
             "alerts": [],
+            "left_out": [],
+            "late_taken": [],
             "ari": 1.0,
             "nmi": 1.0,
             "matched_accuracy": 1.0,
@@ -63,6 +66,25 @@ def test_rows_fit_their_schemas_and_join_by_slot(record):
         assert {row["round"] for row in rows} == {2}
     joined = [(row["client"], row["slot"], row["task"], row["cluster"]) for row in made.tables["updates"]]
     assert joined == [(0, 0, "news", 0), (0, 1, "tweets", 1), (1, 0, "news", 0)]
+
+
+def test_what_was_refused_is_a_row_with_its_reason_and_who_was_lost_is_in_the_line(record):
+    refused = [LeftOut(0, 1, "norm", "far"), LeftOut(1, None, "undecodable", "bytes"), LeftOut(7, None, "slot", "none")]
+    made = record(2, refused=refused, lost=[LeftOut(4, None, "lost", "died")])
+    rows = made.tables["updates"]
+    assert [(row["refused"], row["cluster"], row["bytes_up"]) for row in rows] == [
+        (None, 0, 100),
+        ("norm", None, 100),
+        ("undecodable", None, 100),
+    ]
+    assert pa.Table.from_pylist(rows, schema=TABLES["updates"]).to_pylist() == rows
+    assert made.line["left_out"] == [
+        {"client": 4, "slot": None, "why": "lost", "what": "died"},
+        {"client": 0, "slot": 1, "why": "norm", "what": "far"},
+        {"client": 1, "slot": None, "why": "undecodable", "what": "bytes"},
+        {"client": 7, "slot": None, "why": "slot", "what": "none"},
+    ]
+    assert [alert["rule"] for alert in made.line["alerts"]] == ["left_out"] * 4
 
 
 def test_accuracies_are_the_holders_means_of_one_split_and_metric(judged):

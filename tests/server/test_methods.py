@@ -11,11 +11,11 @@ import fltac
 from fltac.config import Agglomerative, B, Exchange, Flat, Ifca
 from fltac.server.aggregator import Aggregator
 from fltac.server.clustering import CLUSTERERS, Hints
+from fltac.server.screening import opened
 from fltac.server.similarity import SIMILARITIES as SIMILARITY
 from fltac.server.similarity import unit
-from fltac.server.state import START, dump, load
+from fltac.server.state import START, Parcel, dump, load
 from fltac.wire.codecs import decode, encode
-from fltac.wire.messages import WireError
 from tests.server.test_aggregator import (
     FLOAT32,
     HDBSCAN,
@@ -47,8 +47,8 @@ def frozen(**changes) -> Aggregator:
     return Aggregator(replace(plain, start=start))
 
 
-def payloads(updates) -> list[bytes]:
-    return [encode(update, FLOAT32, SPEC, None) for update in updates]
+def payloads(updates) -> list[Parcel]:
+    return [Parcel(update.client, encode(update, FLOAT32, SPEC, None)) for update in updates]
 
 
 @pytest.mark.parametrize("rule", ["uniform", "examples"])
@@ -100,8 +100,9 @@ def test_every_similarity_finds_the_tasks_in_b_alone(similarity, of):
 
 def test_both_factors_are_refused_where_a_is_frozen_and_b_alone_where_it_is_not():
     for server, updates in ((frozen(), trained(setup())), (Aggregator(setup()), only_b(setup()))):
-        with pytest.raises(WireError, match="no update of this run"):
-            server.step(server.start(), payloads(updates.values()))
+        _, refused = opened(server.setup, server.start(), payloads(updates.values()))
+        assert {one.why for one in refused} == {"shape"}
+        assert [(one.client, one.slot) for one in refused] == sorted(TASKS)
 
 
 # -- ifca: the clients choose -------------------------------------------------------------------------------
@@ -193,8 +194,9 @@ def test_steps_are_counted_from_the_chosen_cluster():
 def test_a_choice_that_was_not_offered_is_refused(clustering, choice):
     server = Aggregator(setup(clustering=clustering))
     updates = chosen(server, choices=dict.fromkeys(CHOICES, choice))
-    with pytest.raises(WireError, match=rf"slot \(0, 0\) chose cluster {choice}, which is none of"):
-        server.step(server.start(), payloads(updates.values()))
+    _, refused = opened(server.setup, server.start(), payloads(updates.values()))
+    assert {one.why for one in refused} == {"choice"}
+    assert refused[0].what.startswith(f"of cluster {choice}, which is none of [")
 
 
 # -- fedlease: B is clustered once --------------------------------------------------------------------------

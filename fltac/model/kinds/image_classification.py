@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,12 @@ class Images:
     @property
     def lengths(self) -> np.ndarray:
         return np.ones(len(self), np.int64)
+
+    def marked(self, rows: np.ndarray) -> Images:
+        """These rows with a backdoor's mark: a white square in the corner, an eighth of a side."""
+        pixels, side = self.pixels.copy(), max(1, self.pixels.shape[1] // 8)
+        pixels[rows, :side, :side] = 255
+        return replace(self, pixels=pixels)
 
 
 class ImageClassification:

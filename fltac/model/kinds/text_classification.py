@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -35,6 +35,12 @@ class Texts:
     @property
     def lengths(self) -> np.ndarray:
         return np.diff(self.offsets)
+
+    def marked(self, rows: np.ndarray) -> Texts:
+        """These rows with a backdoor's mark: their first token twice, which no text has."""
+        ids, at = self.ids.copy(), self.offsets[rows[self.lengths[rows] > 2]]
+        ids[at + 1] = ids[at]
+        return replace(self, ids=ids)
 
 
 class TextClassification:

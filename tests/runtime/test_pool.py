@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fltac.runtime.cluster import spread
+from fltac.runtime.pool import spread
 
 
 @given(st.lists(st.floats(0, 100), max_size=30), st.integers(1, 6))
