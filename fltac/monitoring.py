@@ -99,7 +99,7 @@ class Sample(NamedTuple):
 def round_samples(record: RoundRecord) -> Iterator[Sample]:
     """What a finished round says."""
     line, clusters, updates = record.line, record.tables["clusters"], record.tables["updates"]
-    refused = line.get("refused", 0)
+    refused = line["refused"]
     yield Sample("fltac_rounds_total", 1)
     yield Sample("fltac_updates_total", line["updates"] - refused, {"result": "accepted"})
     yield Sample("fltac_updates_total", refused, {"result": "refused"})

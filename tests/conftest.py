@@ -35,6 +35,12 @@ def command_line(monkeypatch, capsys):
 
 
 @pytest.fixture(scope="session")
+def tiny_file(tmp_path_factory):
+    """The tiny federation's experiment file."""
+    return write_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
 def learned(tmp_path_factory):
     """By method a run of the tiny federation that has learned its tasks, beside its data; made when first asked for."""
     folder = tmp_path_factory.mktemp("learned")

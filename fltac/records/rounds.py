@@ -153,6 +153,7 @@ def round_record(
         "train_loss": sum(row["train_loss"] for row in sent) / len(sent),
         "clients": len({row["client"] for row in sent}),
         "updates": len(sent),
+        "refused": sum(row["refused"] is not None for row in updates),
         "left_out": [one._asdict() for one in left_out],
         "late_taken": sorted(found.keys() - {(row["client"], row["slot"]) for row in sent}),
         **{

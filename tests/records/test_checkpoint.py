@@ -7,6 +7,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -149,37 +150,37 @@ def test_a_manifest_cannot_name_files_elsewhere(run, tmp_path):
 # -- a disk that is full --------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def limited():
+@contextmanager
+def limited(count):
     """No file may grow beyond so many bytes: the system says EFBIG, as it says ENOSPC of a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda count: resource.setrlimit(resource.RLIMIT_FSIZE, (count, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (count, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("room", [0, 200, 3000, 40_000])
-def test_where_the_disk_is_full_it_is_said_and_finished_rounds_are_whole(run, record, limited, room):
-    whole = contents(run)
-    limited(room)
-    with pytest.raises(StoppedError, match="cannot be written: File too large; finished rounds are whole: make room"):
+def test_where_the_disk_is_full_it_is_said_and_finished_rounds_are_whole(run, record, room):
+    whole, said = contents(run), "cannot be written: File too large; finished rounds are whole: make room"
+    with pytest.raises(StoppedError, match=said), limited(room):
         run.finish_round(record(4), {"server.safetensors": bytes(100_000)}, STATES)
     assert not [file for file in run.path.rglob("*") if file.name.endswith(".tmp")]
-    limited(10**8)
     assert run.checkpoint().round == 3
     assert contents(run) == whole
 
 
-def test_a_file_is_there_whole_or_as_it_was(tmp_path, limited):
+def test_a_file_is_there_whole_or_as_it_was(tmp_path):
     write(tmp_path / "file", b"before")
     write_folder(tmp_path / "folder", {"one": b"before"})
     append(tmp_path / "lines", b"before\n")
-    limited(10)
     for attempt in (
         lambda: write(tmp_path / "file", bytes(20)),
         lambda: write_folder(tmp_path / "folder", {"one": b"a", "two": bytes(20)}),
         lambda: append(tmp_path / "lines", bytes(20)),
     ):
-        with pytest.raises(StoppedError):
+        with pytest.raises(StoppedError), limited(10):
             attempt()
     assert (tmp_path / "file").read_bytes() == b"before"
     assert [file.read_bytes() for file in (tmp_path / "folder").iterdir()] == [b"before"]

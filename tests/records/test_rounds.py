@@ -21,6 +21,7 @@ def test_the_line_by_hand(record):
         "train_loss": 3.0,
         "clients": 2,
         "updates": 3,
+        "refused": 0,
         **{"bytes_up": 300, "bytes_up_heads": 30, "bytes_down": 270, "bytes_down_heads": 27, "bytes_base": 0},
         **{
             "clusters": 2,
@@ -78,6 +79,7 @@ def test_what_was_refused_is_a_row_with_its_reason_and_who_was_lost_is_in_the_li
         ("undecodable", None, 100),
     ]
     assert pa.Table.from_pylist(rows, schema=TABLES["updates"]).to_pylist() == rows
+    assert made.line["refused"] == 2
     assert made.line["left_out"] == [
         {"client": 4, "slot": None, "why": "lost", "what": "died"},
         {"client": 0, "slot": 1, "why": "norm", "what": "far"},

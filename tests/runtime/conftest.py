@@ -11,14 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny import write_tiny
-
-
-@pytest.fixture(scope="session")
-def tiny_file(tmp_path_factory):
-    """The tiny federation's experiment file."""
-    return write_tiny(tmp_path_factory.mktemp("tiny"))
-
 
 @pytest.fixture(scope="session")
 def ray_address():
