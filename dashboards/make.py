@@ -375,6 +375,11 @@ VARIABLES = {  # name -> where its values come from, and what All means
     "run": (f'{{__name__=~"ray_fltac_.+",{SESSION}}}, run', ".+"),
 }
 
+LINK = {  # to the other boards, with the session, cluster and run that are looked at
+    **{"type": "dashboards", "title": "fltac", "tags": ["fltac"], "icon": "external link", "tooltip": ""},
+    **{"asDropdown": False, "targetBlank": False, "keepTime": True, "includeVars": True},
+}
+
 
 def board(name: str) -> dict[str, Any]:
     """A board as Grafana reads it, its panels in rows of 24 columns."""
@@ -396,7 +401,7 @@ def board(name: str) -> dict[str, Any]:
         "refresh": "10s",
         "time": {"from": "now-1h", "to": "now"},
         "timezone": "browser",
-        "links": [{"type": "dashboards", "tags": ["fltac"], "title": "fltac", "keepTime": True, "includeVars": True}],
+        "links": [LINK],
         "templating": {"list": [_source(), *(_variable(one) for one in VARIABLES if one != "run" or runs)]},
         "panels": placed,
     }
@@ -433,13 +438,11 @@ def _source() -> dict[str, Any]:
 
 def _variable(name: str) -> dict[str, Any]:
     series, every = VARIABLES[name]
-    query = f"label_values({series})"
     return {
         "name": name,
         "type": "query",
         "datasource": SOURCE,
-        "definition": query,
-        "query": {"query": query, "refId": name},
+        "query": {"query": f"label_values({series})", "refId": name},
         "refresh": 2,
         "sort": 2,
         "includeAll": True,

@@ -69,7 +69,7 @@ class Prometheus:
         with urlopen(f"http://{self.address}/api/v1/{path}?{urlencode(parameters, doseq=True)}", timeout=10) as answer:
             return json.load(answer)["data"]
 
-    def wait(self, condition, seconds=120):
+    def wait(self, condition, seconds=60):
         end = time.monotonic() + seconds
         while True:
             try:
@@ -196,7 +196,7 @@ def test_the_variables_of_a_board_find_their_values(swept, name):
     server, _ = swept
     for one in boards()[name]["templating"]["list"]:
         if one["type"] == "query" and one["name"] != "Cluster":  # a label that KubeRay sets
-            series, label = re.fullmatch(r"label_values\((.*), (\w+)\)", one["definition"]).groups()
+            series, label = re.fullmatch(r"label_values\((.*), (\w+)\)", one["query"]["query"]).groups()
             series = series.replace("$SessionName", ".*").replace("$Cluster", ".*")
             asked = {"match[]": series, "start": server.began, "end": time.time()}
             assert server.ask(f"label/{label}/values", **asked), one["name"]

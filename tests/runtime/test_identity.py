@@ -61,7 +61,8 @@ METHODS = {
 @pytest.fixture(scope="module")
 def actors(ray_address):
     """Two client actors and an aggregator, for one run after another: to start them takes longer than the runs."""
-    from fltac.runtime.cluster import Cluster, RayRuntime
+    from fltac.runtime.cluster import Cluster
+    from fltac.runtime.remote import RayRuntime
 
     with Cluster(lambda nodes: Need(2, 1, 0), ray_address) as cluster, RayRuntime(cluster.need) as runtime:
         yield runtime
