@@ -125,7 +125,12 @@ class Judge:
 
     def _asked(self, session: requests.Session, question: Question, timeout: float) -> tuple[str, Any]:
         messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question.asked}]
-        body = {"model": self.model, "messages": messages, "temperature": 0, "max_tokens": self.tokens_out}
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": messages,
+            "temperature": 0,
+            "max_tokens": self.tokens_out,
+        }
         try:
             reply = session.post(self.url, json=body, headers=self.headers, timeout=timeout)
         except (requests.RequestException, ValueError) as error:
