@@ -188,9 +188,7 @@ class Client:
             "bytes_down_heads": sum(one.heads for one in down),
             "bytes_down_header": sum(one.header for one in down),
             "num_examples": total,
-            "tokens": sum(
-                int(work.examples.lengths[batch].sum()) for work in begun.learner.works for batch in work.batches
-            ),
+            "tokens": int(sum(taken)),
             "train_loss": done.loss,
             "seconds_train": begun.seconds + spent + time.perf_counter() - began,
         }

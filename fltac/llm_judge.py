@@ -128,8 +128,8 @@ class Judge:
         body: dict[str, Any] = {
             "model": self.model,
             "messages": messages,
-            "max_tokens": self.tokens_out,
             "temperature": 0,
+            "max_tokens": self.tokens_out,
         }
         try:
             reply = session.post(self.url, json=body, headers=self.headers, timeout=timeout)

@@ -52,7 +52,9 @@ def route(
         list[str] | None,
         typer.Option("--input", help="Of the file, a column that goes in; all but --label where none is named."),
     ] = None,
-    label: Annotated[str | None, typer.Option(help="Of the file, the column of answers, where they are known.")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Of the file, the column of answers; without it the cluster is a guess.")
+    ] = None,
     classes: Annotated[str, typer.Option(help="All classes in order, a,b,c; or how many there are.")] = "",
     join: Annotated[bool, typer.Option("--join", help="Train an adapter on them, and place it.")] = False,
     machine: Machine = False,

@@ -59,6 +59,6 @@ def learned(tmp_path_factory):
 def dialogues(tmp_path_factory):
     """A run of the tiny language model that has learned to answer, and wrote some answers."""
     folder = tmp_path_factory.mktemp("dialogues")
-    changes = ["method=oracle", *SHORT, "training.steps=80", "training.generate=3"]
+    changes = ["method=oracle", *SHORT, "clients.count=1", "training.steps=80", "training.generate=3"]
     fltac.run(fltac.load(write_tiny_dialogues(folder), changes), out=folder / "run", runtime="local")
     return folder / "run"
