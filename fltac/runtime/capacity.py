@@ -66,10 +66,11 @@ def needed(experiment: Experiment, nodes: Sequence[Node], beside: int = 1) -> Ne
 
 def check(need: Need, nodes: Sequence[Node]) -> None:
     """Raises InputError that tells what is needed and what each node takes, where the actors do not fit."""
-    room = {node.name: fits(node, need) for node in nodes}
-    if sum(room.values()) >= need.actors:
+    room = [fits(node, need) for node in nodes]  # several nodes may have one name
+    if sum(room) >= need.actors:
         return
-    there = "; ".join(f"{n.name} has {n.cpus:g} CPUs, {n.gpus} GPUs: takes {room[n.name]}" for n in nodes) or "no node"
+    each = [f"{n.name} has {n.cpus:g} CPUs, {n.gpus} GPUs: takes {k}" for n, k in zip(nodes, room, strict=True)]
+    there = "; ".join(each) or "no node"
     what = (
         f"needs {need.actors} client actors of {need.num_cpus:g} CPUs and {need.num_gpus:g} GPUs each, "
         f"but {there}; lower resources.actors or what each takes"
