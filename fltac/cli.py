@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import traceback
 from enum import StrEnum
@@ -21,11 +20,10 @@ from fltac.points import Study
 from fltac.records.store import RunDirectory
 from fltac.records.sweeps import SweepDirectory
 from fltac.screen import sweeps as told
+from fltac.screen.ending import INTERRUPTED, TERMINATED, Named, Stoppable
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-INTERRUPTED, TERMINATED = 130, 143  # 128 and the signal's number, as shells tell it
 
 app = typer.Typer(
     help="Federated LoRA fine-tuning with task-specific adapter clustering, on a Ray cluster.",
@@ -62,7 +60,7 @@ Address = Annotated[str | None, typer.Option(help="Ray cluster; RAY_ADDRESS, or 
 @app.command()
 def check(file: File, overrides: Overrides = None) -> None:
     """Validate an experiment, print it resolved, estimate what it takes. Starts nothing."""
-    with _Named(file):
+    with Named(file):
         layers = read(file, overrides or ())
         loaded = layers.resolve()
         from fltac.estimate import estimate  # after the file: what is wrong in it is told without waiting for torch
@@ -84,14 +82,14 @@ def run(
     address: Address = None,
 ) -> None:
     """Run an experiment and print its result."""
-    with _Named(file):
+    with Named(file):
         experiment = load(file, overrides or ())
     from fltac.runtime import launch
 
     folder = launch.out_folder(experiment.name, out)
     if experiment.sweep:
         screen.errors.print("warning: [sweep] is for fltac sweep: this is one run at the values above it", markup=False)
-    with _Stoppable(folder), _Named(file), screen.rounds_shown(experiment.rounds) as tell:
+    with Stoppable(folder), Named(file), screen.rounds_shown(experiment.rounds) as tell:
         summary = launch.run(experiment, folder, runtime.value, address, tell, screen.say)
     screen.result(summary)
     screen.say(f"results in {folder}; see them with: fltac report {folder}")
@@ -105,14 +103,14 @@ def sweep(
     address: Address = None,
 ) -> None:
     """Run every point of [sweep.space], side by side as far as there is room, and print their table."""
-    with _Named(file):
+    with Named(file):
         study = Study(read(file, overrides or ()))
         study.points()  # what is wrong with one is told before Ray is imported
     from fltac.runtime import launch
     from fltac.sweep.run import sweep
 
     folder = launch.out_folder(f"{study.base.name}-sweep", out)
-    with _Stoppable(folder), _Named(file):
+    with Stoppable(folder), Named(file):
         _swept(sweep(study, folder, address, screen.say), folder)
 
 
@@ -127,7 +125,7 @@ def submit(
     sweep: Annotated[bool, typer.Option("--sweep", help="Run every point of [sweep.space].")] = False,
 ) -> None:
     """Run an experiment as a job of a cluster, with a copy of this folder; print its log and end as it ends."""
-    with _Named(file):
+    with Named(file):
         layers = read(file, overrides or ())
         Study(layers).points() if sweep else layers.resolve()
     here = Path.cwd()
@@ -138,7 +136,7 @@ def submit(
 
     words = ["sweep" if sweep else "run", file.resolve().relative_to(here).as_posix(), *(overrides or ())]
     try:
-        with _Named(file):
+        with Named(file):
             code = jobs.submit([*words, *(["--out", str(out)] if out else [])], here, address, screen.say)
     except KeyboardInterrupt:
         screen.errors.print("the job goes on without this terminal", markup=False)
@@ -158,14 +156,14 @@ def resume(
 
         if runtime is Where.local:
             raise InputError(Problem("--runtime", "a sweep runs on Ray; leave it out", runtime.value), "command line")
-        with _Stoppable(folder):
+        with Stoppable(folder):
             _swept(resume(folder, address, screen.say), folder)
         return
     from fltac.runtime import launch
 
     directory = RunDirectory.open(folder)
     rounds, done = load(directory.experiment_file).rounds, len(directory.lines())
-    with _Stoppable(folder), _Named(directory.experiment_file), screen.rounds_shown(rounds, done) as tell:
+    with Stoppable(folder), Named(directory.experiment_file), screen.rounds_shown(rounds, done) as tell:
         summary = launch.resume(folder, runtime.value if runtime else None, address, tell, screen.say)
     screen.result(summary)
 
@@ -271,38 +269,6 @@ def _swept(table: pa.Table, folder: Path) -> None:
     if left or not table.num_rows:
         screen.errors.print(f"{left} points are not finished; fltac resume {folder} goes on", markup=False)
         raise typer.Exit(1)
-
-
-class _Stoppable:
-    """Says how to go on where a signal ends a run, and ends with 128 and its number; what is finished is on disk."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        self.before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # Ray sets one alike
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        signal.signal(signal.SIGTERM, self.before)
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            begun = SweepDirectory.there(self.folder) or RunDirectory.there(self.folder)
-            how = f"what is finished is kept; fltac resume {self.folder} goes on" if begun else "nothing had begun"
-            screen.errors.print(f"stopped: {how}", markup=False)
-            raise SystemExit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else TERMINATED) from None
-
-
-class _Named:
-    """Gives problems that were found below the command line the file that they are about."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, InputError) and not error.file:
-            error.file = str(self.file)
 
 
 def main() -> None:

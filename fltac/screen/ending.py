@@ -1,0 +1,46 @@
+"""How a command ends: which file an error is about, and what a signal leaves."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+from fltac import screen
+from fltac.errors import InputError
+from fltac.records.store import RunDirectory
+from fltac.records.sweeps import SweepDirectory
+
+INTERRUPTED, TERMINATED = 130, 143  # 128 and the signal's number, as shells tell it
+
+
+class Stoppable:
+    """Says how to go on where a signal ends a run, and ends with 128 and its number; what is finished is on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> None:
+        self.before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # Ray sets one alike
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        signal.signal(signal.SIGTERM, self.before or signal.SIG_DFL)
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            begun = SweepDirectory.there(self.folder) or RunDirectory.there(self.folder)
+            how = f"what is finished is kept; fltac resume {self.folder} goes on" if begun else "nothing had begun"
+            screen.errors.print(f"stopped: {how}", markup=False)
+            raise SystemExit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else TERMINATED) from None
+
+
+class Named:
+    """Gives problems that were found below the command line the file that they are about."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, InputError) and not error.file:
+            error.file = str(self.file)
