@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fltac import __version__, screen
+from fltac import __version__, screen, use
 from fltac.errors import InputError, Problem, reason
 from fltac.layers import load, read
 from fltac.points import Study
@@ -212,6 +212,9 @@ def export(
     from fltac.export import export_cluster
 
     screen.say(export_cluster(folder, cluster, to, head))
+
+
+app.add_typer(use.app)  # predict, route, judge
 
 
 def version(show: bool) -> None:

@@ -32,6 +32,7 @@ def federate(world: World, runtime: Runtime, run: RunDirectory) -> Iterator[Roun
         judged = {"evaluations": answers(world, asked, scores), "generations": written(world, asked, scores)}
         clock.append(time.perf_counter())
         if not run.has_bars():
+            run.write_tasks(world.described())
             asked = questions(world, 0, untuned, {})
             run.write_bars(bars(world, answers(world, asked, runtime.evaluate([q.job for q in asked], untuned))))
         rules, base = world.experiment.alerts, world.sends * len(set(drawn) - there) * world.base.bytes

@@ -52,6 +52,7 @@ class Plan:
 class EncodedTask:
     """A task as numbers: what workers need of it."""
 
+    names: Sequence[str]  # of its classes
     classes: int  # of its head: none where no head is trained
     choices: int  # among which an answer is one
     majority: float  # accuracy on test of always giving the most frequent answer of train
@@ -82,6 +83,10 @@ class World:
     tasks: Mapping[str, EncodedTask]
     shards: Shards
     spec: AdapterSpec
+
+    def described(self) -> dict[str, Any]:
+        """Task -> what whoever uses its model must know of it."""
+        return {name: {"classes": list(task.names)} for name, task in self.tasks.items()}
 
     def held(self, round: int) -> dict[int, dict[int, Shard]]:
         """Client -> slot -> what it holds in a round (0: what it will hold first), in order."""
@@ -234,7 +239,9 @@ def _encoded(plan: Plan, task: TaskData, key: str) -> EncodedTask:
     rows = np.sort(draw.permutation(len(test))[: training.generate])
     texts = task.test.take(rows).columns if len(rows) else ((), ())
     bar = majority(train.answers, test.answers)
-    return EncodedTask(classes, kind.choices(plan.config, classes), bar, train, validation, test, Asked(rows, *texts))
+    return EncodedTask(
+        task.classes, classes, kind.choices(plan.config, classes), bar, train, validation, test, Asked(rows, *texts)
+    )
 
 
 def server_setup(plan: Plan) -> Setup:

@@ -13,27 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fltac.cli import main
 from tests.tiny import write_tiny
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     return write_tiny(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture
-def fltac(monkeypatch, capsys):
-    """Runs the command line in process; returns (exit code, standard output, standard error)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["fltac", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return ended.value.code or 0, printed.out, printed.err
-
-    return call
 
 
 # override -> the key in the message, and a part of what is said; the value given must be in the line too

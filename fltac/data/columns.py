@@ -147,9 +147,9 @@ def classes(train: Rows, test: Rows, label: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def labels(rows: Rows, label: str, classes: tuple[str, ...]) -> np.ndarray:
-    """(n,) int64: the number of each row's class."""
-    key = f"{rows.key}.label"
+def labels(rows: Rows, label: str, classes: tuple[str, ...], key: str | None = None) -> np.ndarray:
+    """(n,) int64: the number of each row's class; `key` is where the column is named, if not in a task."""
+    key = key or f"{rows.key}.label"
     column = rows.column(label, key)
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         number = {name: index for index, name in enumerate(classes)}

@@ -97,7 +97,7 @@ def _read(task: Task, key: str, root: Path) -> tuple[pa.Table, pa.Table]:
         return _read_hub(task.source, key, "train"), _read_hub(task.source, key, "test")
     if isinstance(task.source, FilesTask):
         files = (root / task.source.train, root / task.source.test)
-        return _read_file(files[0], f"{key}.source.train"), _read_file(files[1], f"{key}.source.test")
+        return read_file(files[0], f"{key}.source.train"), read_file(files[1], f"{key}.source.test")
     return read_sample(task.source.name, f"{key}.source")
 
 
@@ -118,7 +118,8 @@ def _read_hub(source: HubTask, key: str, split: str) -> pa.Table:
     return table.replace_schema_metadata({"huggingface": json.dumps(features)})
 
 
-def _read_file(path: Path, key: str) -> pa.Table:
+def read_file(path: Path, key: str, relative: str = "; paths are relative to data.root") -> pa.Table:
+    """A table of examples. Raises InputError about `key` where it cannot be read."""
     import pyarrow.csv as csv
     import pyarrow.json as pajson
     import pyarrow.parquet as pq
@@ -127,7 +128,7 @@ def _read_file(path: Path, key: str) -> pa.Table:
     if path.suffix not in readers:
         raise InputError(Problem(key, f"must end in one of {', '.join(readers)}", str(path)))
     if not path.is_file():
-        raise InputError(Problem(key, "no such file; paths are relative to data.root", str(path)))
+        raise InputError(Problem(key, f"no such file{relative}", str(path)))
     try:
         return readers[path.suffix](path)
     except (pa.ArrowException, OSError) as error:

@@ -67,6 +67,10 @@ class RunDirectory:
         before = self.provenance()
         self.write_provenance(before | {"restarts": before["restarts"] + 1})
 
+    def write_tasks(self, tasks: Mapping[str, Any]) -> None:
+        """What the tasks' models answer: the names of their classes, in order."""
+        write(self.path / "tasks.json", _json(tasks, indent=2))
+
     def write_bars(self, evaluations: Rows) -> None:
         """What v0 does on every task, as round 0 of the evaluations."""
         self._write_table("evaluations", 0, [{"round": 0, **row} for row in evaluations])
@@ -87,6 +91,20 @@ class RunDirectory:
         for old in self._checkpoints()[:-1]:
             shutil.rmtree(old)
 
+    def cut_judgements(self) -> None:
+        """Takes away a line that a kill tore."""
+        file = self.path / "judgements.jsonl"
+        if file.is_file() and not (text := file.read_bytes()).endswith(b"\n"):
+            write(file, text[: text.rfind(b"\n") + 1])
+
+    def add_judgement(self, judgement: Mapping[str, Any]) -> None:
+        """One more answer scored by a model, on disk at once."""
+        _append(self.path / "judgements.jsonl", _json(judgement))
+
+    def write_judgements(self, model: str, means: Mapping[str, Any]) -> None:
+        """What a model's scores come to, task by task, beside those of other models."""
+        write(self.path / "judgements.json", _json(self.judged() | {model: means}, indent=2))
+
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         write(self.path / "summary.json", _json(summary, indent=2))
 
@@ -104,10 +122,23 @@ class RunDirectory:
         file = self.path / "summary.json"
         return dict(json.loads(file.read_text())) if file.is_file() else None
 
+    def classes(self, task: str) -> tuple[str, ...] | None:
+        """The names of a task's classes, in order; None where an older fltac did not write them."""
+        file = self.path / "tasks.json"
+        return tuple(json.loads(file.read_text())[task]["classes"]) if file.is_file() else None
+
     def lines(self) -> list[dict[str, Any]]:
         """One entry a finished round; a line without its end was torn by a crash, or is just being written."""
-        file = self.path / "rounds.jsonl"
-        return [json.loads(line) for line in file.read_text().split("\n")[:-1]] if file.is_file() else []
+        return _lines(self.path / "rounds.jsonl")
+
+    def judgements(self) -> list[dict[str, Any]]:
+        """Answers that models scored, in order; without a torn line."""
+        return _lines(self.path / "judgements.jsonl")
+
+    def judged(self) -> dict[str, dict[str, Any]]:
+        """Model -> task -> mean score, answers, and those whose score could not be read."""
+        file = self.path / "judgements.json"
+        return dict(json.loads(file.read_text())) if file.is_file() else {}
 
     def table(self, name: str) -> pa.Table:
         """One of TABLES, all rounds; null or empty where an older fltac did not write it."""
@@ -127,6 +158,11 @@ class RunDirectory:
             )
         files = (self.path / "adapters" / finished[-1].name).glob("cluster-*.safetensors")
         return int(finished[-1].name.removeprefix("round-")), {int(f.stem.removeprefix("cluster-")): f for f in files}
+
+    def last_slots(self) -> dict[str, np.ndarray]:
+        """What the server knew after the last finished round, a row a slot, by the names in `server.state.dump`."""
+        self.last_adapters()
+        return load_tensors((self._checkpoints()[-1] / "server.safetensors").read_bytes())
 
     def checkpoint(self) -> Checkpoint:
         """The last finished round, after the traces of an unfinished one are cut and a missing line is restored."""
@@ -186,6 +222,10 @@ def _round_order(path: Path) -> int:
 
 def _json(value: Mapping[str, Any], indent: int | None = None) -> bytes:
     return (json.dumps(value, indent=indent) + "\n").encode()
+
+
+def _lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().split("\n")[:-1]] if file.is_file() else []
 
 
 def _append(file: Path, content: bytes) -> None:

@@ -29,6 +29,13 @@ def say(text: str) -> None:
     console.print(text, markup=False)
 
 
+def aligned(lines: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as they are: a terminal's width would cut what is told."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        say("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))
+
+
 def size(count: float) -> str:
     """Bytes as people read them, powers of 1000: `12.3 MB`."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from fltac.points import label
-from fltac.screen import console, errors, mean, number, say, size
+from fltac.screen import aligned, console, errors, mean, number, say, size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,7 @@ def points(table: pa.Table) -> None:
             sent = size(row["bytes_up"] + row["bytes_down"])
             found = [f"{row['accuracy_mean']:.3f}", validation, number(row["ari"]), sent]
         lines.append([str(row["point"]), *values, row["status"], *found])
-    _aligned(lines)
+    aligned(lines)
     for row in rows:
         if row["failure"]:
             errors.print(f"point {row['point']} failed: {row['failure']}", markup=False)
@@ -51,7 +51,7 @@ def costs(ledger: Ledger, tiers: pd.DataFrame) -> None:
     for row in tiers.to_dict("records"):
         sent = [size(row["bytes_up"]), size(row["bytes_down"]), f"{row['seconds']:.1f} s", f"{row['longest']:.1f} s"]
         lines.append([row["run"], row["tier"], str(row["clients"]), *sent, f"{row['accuracy']:.3f}"])
-    _aligned(lines)
+    aligned(lines)
     _prices(ledger.network)
 
 
@@ -70,7 +70,7 @@ def _ledger(each: Sequence[Cost]) -> None:
             + [f"{value:.1f} s" if value == value else "-" for value in seconds]
             + [size(one.bytes_kept), *map(dollars, paid), f"{one.returns:,.1f}" if one.returns == one.returns else "-"]
         )
-    _aligned(lines)
+    aligned(lines)
 
 
 def _prices(network: Network) -> None:
@@ -79,13 +79,6 @@ def _prices(network: Network) -> None:
         f"assumed: $ {network.usd_per_gb:g} a GB of traffic, $ {network.usd_per_server_hour:g} an hour of the server,"
         f" $ {network.usd_per_gb_month:g} a GB and month of what it keeps, one month ([network], or -n usd_per_gb=..)"
     )
-
-
-def _aligned(lines: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as they are: a terminal's width would cut what is told."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        say("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))
 
 
 def recommended(choice: Choice, tolerance: float) -> None:
@@ -120,4 +113,4 @@ def tiers(rows: Sequence[Mapping[Any, Any]]) -> None:
     for row in sorted(rows, key=lambda one: [each["tier"] for each in rows].index(one["tier"])):
         sent = [size(row["bytes_up"]), size(row["bytes_down"]), f"{row['seconds']:.2f} s"]
         lines.append([row["tier"], row["which"], f"{row['clients']:g}", *sent, f"{row['accuracy']:.3f}"])
-    _aligned(lines)
+    aligned(lines)

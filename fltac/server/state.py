@@ -153,7 +153,7 @@ def load(files: Mapping[str, bytes], setup: Setup) -> State:
     tensors = load_tensors(content)
     keys = [(int(client), int(slot)) for client, slot in tensors["keys"]]
     clusters = {
-        int(name.removeprefix("cluster-").removesuffix(".safetensors")): _load_cluster(tensor, setup.spec)
+        int(name.removeprefix("cluster-").removesuffix(".safetensors")): load_cluster(tensor, setup.spec)
         for name, tensor in files.items()
         if name.startswith("cluster-")
     }
@@ -172,7 +172,8 @@ def _dump_cluster(cluster: Cluster, spec: AdapterSpec) -> bytes:
     return save_tensors({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
 
 
-def _load_cluster(content: bytes, spec: AdapterSpec) -> Cluster:
+def load_cluster(content: bytes, spec: AdapterSpec) -> Cluster:
+    """A cluster that `dump` wrote."""
     tensors = load_tensors(content)
     adapter = np.empty(spec.size, dtype=np.float32)
     for name, view in spec.named(adapter).items():

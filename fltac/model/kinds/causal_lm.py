@@ -13,10 +13,8 @@ from torch import nn
 from fltac.config import Task, Training
 from fltac.data.columns import Rows, Split, prompts, texts
 from fltac.errors import InputError, Problem
-from fltac.model.kinds.kind import Batch, Source
+from fltac.model.kinds.kind import NOTHING_ASKED, Answers, Batch, Source
 from fltac.model.kinds.tokens import end_to_end, places, tokenizer, too_long
-
-NOTHING_ASKED = -100
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,14 @@ class CausalLm:
         if task.metric != "accuracy":
             what = "is made of classes, and a language model has none; leave it out, see training.generate for others"
             raise InputError(Problem(f"{train.key}.metric", what, task.metric))
-        return (), _dialogues(train, task.prompt, task.label), _dialogues(test, task.prompt, task.label)
+        return (), self._dialogues(task, train), self._dialogues(task, test)
+
+    def ask(self, task: Task, rows: Rows) -> tuple[list[Any], ...]:
+        return (prompts(rows, task.prompt or ""),)
+
+    def _dialogues(self, task: Task, rows: Rows) -> Split:
+        columns = *self.ask(task, rows), texts(rows, task.label, f"{rows.key}.label")
+        return Split(columns, np.zeros(rows.table.num_rows, np.int64))
 
     def misfits(self, module: nn.Module, config: Any, training: Training) -> Iterable[Problem]:
         return too_long(config, training)
@@ -102,13 +107,13 @@ class CausalLm:
         tensors = {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
         return Batch(tensors, torch.from_numpy(answers).to(device))
 
-    def answer(self, module: nn.Module, head: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    def answer(self, module: nn.Module, head: nn.Module, batch: Batch) -> Answers:
         """Logits are made where some response of the batch goes on: over a vocabulary they are most of the memory."""
         asked = (batch.answers != NOTHING_ASKED).any(dim=0).nonzero()[:, 0]
         logits = module(**batch.inputs, use_cache=False, logits_to_keep=asked).logits  # (b, asked, choices)
         right = batch.answers[:, asked]
         there = right != NOTHING_ASKED
-        return logits[there].float(), right[there]
+        return Answers(logits[there].float(), right[there], there.nonzero()[:, 0])
 
 
 def fitted(prompt: list[int], response: list[int], longest: int) -> tuple[list[int], list[int]]:
@@ -125,11 +130,6 @@ def middle_out(tokens: list[int], longest: int) -> list[int]:
     if len(tokens) <= longest:
         return tokens
     return tokens[: longest // 2] + tokens[len(tokens) - (longest - longest // 2) :]
-
-
-def _dialogues(rows: Rows, template: str, label: str) -> Split:
-    columns = prompts(rows, template), texts(rows, label, f"{rows.key}.label")
-    return Split(columns, np.zeros(rows.table.num_rows, np.int64))
 
 
 def _coded(coder: Any, texts: list[str], first: bool) -> list[list[int]]:

@@ -16,7 +16,7 @@ from torch import nn
 from fltac.config import Task, Training
 from fltac.data.columns import Rows, Split, images
 from fltac.errors import InputError, Problem
-from fltac.model.kinds.kind import Batch, Source, classify, inputs_of, labelled
+from fltac.model.kinds.kind import Answers, Batch, Source, classify, inputs_of, labelled
 
 PROCESSOR = "preprocessor_config.json"
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation of its colours
@@ -53,7 +53,10 @@ class ImageClassification:
         if task.prompt is not None or len(names) != 1:
             what = 'model.kind = "image-classification" takes one column of images; name it, e.g. inputs = ["image"]'
             raise InputError(Problem(f"{train.key}.inputs", what, list(names)))
-        return labelled(task, train, test, [(images(train, names[0]), images(test, names[0]))])
+        return labelled(task, train, test, [self.ask(task, train), self.ask(task, test)])
+
+    def ask(self, task: Task, rows: Rows) -> tuple[list[Any], ...]:
+        return tuple(images(rows, name) for name in inputs_of(task, rows))
 
     def misfits(self, module: nn.Module, config: Any, training: Training) -> Iterable[Problem]:
         """Some models take images of one size alone, and say so themselves."""
@@ -85,7 +88,7 @@ class ImageClassification:
         mean, std = (torch.tensor(one, device=device)[:, None, None] for one in (examples.mean, examples.std))
         return Batch({"pixel_values": (pixels - mean) / std}, torch.from_numpy(examples.answers[rows]).to(device))
 
-    def answer(self, module: nn.Module, head: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    def answer(self, module: nn.Module, head: nn.Module, batch: Batch) -> Answers:
         return classify(module, head, batch)
 
 

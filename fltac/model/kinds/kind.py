@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from fltac.data.columns import Rows, Split, classes, labels
 from fltac.errors import Problem
 
 Source = tuple[str, str | None]  # a folder or hub id, and a revision
+NOTHING_ASKED = -100  # what torch's losses leave out
 
 
 class Examples(Protocol):
@@ -32,7 +33,15 @@ class Examples(Protocol):
 
 class Batch(NamedTuple):
     inputs: dict[str, torch.Tensor]
-    answers: torch.Tensor  # (b,) int64 classes; (b, t) int64 tokens, -100 where nothing is asked
+    answers: torch.Tensor  # (b,) int64 classes; (b, t) int64 tokens, NOTHING_ASKED where nothing is
+
+
+class Answers(NamedTuple):
+    """What a model answers to a batch."""
+
+    logits: torch.Tensor  # (m, choices) float32
+    right: torch.Tensor  # (m,) int64
+    rows: torch.Tensor  # (m,) int64: whose answers they are
 
 
 class Kind(Protocol):
@@ -49,6 +58,9 @@ class Kind(Protocol):
     def read(self, task: Task, train: Rows, test: Rows) -> tuple[tuple[str, ...], Split, Split]:
         """A task's classes (none where answers are texts) and its examples. Raises InputError where they do not fit."""
 
+    def ask(self, task: Task, rows: Rows) -> tuple[list[Any], ...]:
+        """What goes in, a list of values a column, without answers. Raises InputError where a column does not fit."""
+
     def misfits(self, module: nn.Module, config: Any, training: Training) -> Iterable[Problem]:
         """What of the experiment this model cannot take; `module` has no weights."""
 
@@ -64,29 +76,40 @@ class Kind(Protocol):
     def collate(self, examples: Any, rows: np.ndarray, device: torch.device) -> Batch:
         """The rows of what `encode` made as one batch."""
 
-    def answer(self, module: nn.Module, head: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits (m, choices) float32 and right answers (m,); both losses and accuracy are made of them."""
+    def answer(self, module: nn.Module, head: nn.Module, batch: Batch) -> Answers:
+        """Both losses and accuracy are made of them."""
 
 
-def classify(module: nn.Module, head: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits (b, classes) and classes (b,): with its head taken off, the model's logits are what goes into the head."""
+def classify(module: nn.Module, head: nn.Module, batch: Batch) -> Answers:
+    """One answer a row: with its head taken off, the model's logits are what goes into the head."""
     features: torch.Tensor = module(**batch.inputs).logits
-    return head(features.float()), batch.answers
+    return Answers(head(features.float()), batch.answers, torch.arange(len(features), device=features.device))
+
+
+def side_by_side(batches: Sequence[Batch]) -> Batch:
+    """Batches of as many rows each as one, in order; shorter texts are padded at their end with what is masked."""
+    if len(batches) == 1:
+        return batches[0]
+    inputs = {name: _padded([batch.inputs[name] for batch in batches], 0) for name in batches[0].inputs}
+    return Batch(inputs, _padded([batch.answers for batch in batches], NOTHING_ASKED))
+
+
+def _padded(tensors: Sequence[torch.Tensor], filler: int) -> torch.Tensor:
+    if tensors[0].ndim == 2:  # (b, t); classes have no length, images have one size
+        longest = max(tensor.shape[1] for tensor in tensors)
+        tensors = [nn.functional.pad(one, (0, longest - one.shape[1]), value=filler) for one in tensors]
+    return torch.cat(list(tensors))
 
 
 def labelled(
-    task: Task, train: Rows, test: Rows, columns: Iterable[tuple[list[Any], list[Any]]]
+    task: Task, train: Rows, test: Rows, asked: Sequence[tuple[list[Any], ...]]
 ) -> tuple[tuple[str, ...], Split, Split]:
-    """Classes and examples of columns that are read, (train, test) each."""
+    """Classes and examples; of train and test it is `asked` what a kind's `ask` says."""
     names = classes(train, test, task.label)
-    in_train, in_test = zip(*columns, strict=True)
-    return (
-        names,
-        Split(tuple(in_train), labels(train, task.label, names)),
-        Split(tuple(in_test), labels(test, task.label, names)),
-    )
+    in_train, in_test = asked
+    return names, Split(in_train, labels(train, task.label, names)), Split(in_test, labels(test, task.label, names))
 
 
-def inputs_of(task: Task, train: Rows) -> tuple[str, ...]:
+def inputs_of(task: Task, rows: Rows) -> tuple[str, ...]:
     """The columns that go in; of a sample all but its label."""
-    return task.inputs or tuple(name for name in train.table.column_names if name != task.label)
+    return task.inputs or tuple(name for name in rows.table.column_names if name != task.label)

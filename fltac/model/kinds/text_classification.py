@@ -15,7 +15,7 @@ from torch import nn
 from fltac.config import Task, Training
 from fltac.data.columns import Rows, Split, texts
 from fltac.errors import InputError, Problem
-from fltac.model.kinds.kind import Batch, Source, classify, inputs_of, labelled
+from fltac.model.kinds.kind import Answers, Batch, Source, classify, inputs_of, labelled
 from fltac.model.kinds.tokens import end_to_end, places, tokenizer, too_long
 
 
@@ -50,9 +50,10 @@ class TextClassification:
         if task.prompt is not None:
             what = 'is for model.kind = "causal-lm"; name the text columns in inputs'
             raise InputError(Problem(f"{train.key}.prompt", what, task.prompt))
-        key = f"{train.key}.inputs"
-        columns = [(texts(train, name, key), texts(test, name, key)) for name in inputs_of(task, train)]
-        return labelled(task, train, test, columns)
+        return labelled(task, train, test, [self.ask(task, train), self.ask(task, test)])
+
+    def ask(self, task: Task, rows: Rows) -> tuple[list[Any], ...]:
+        return tuple(texts(rows, name, f"{rows.key}.inputs") for name in inputs_of(task, rows))
 
     def misfits(self, module: nn.Module, config: Any, training: Training) -> Iterable[Problem]:
         return too_long(config, training)
@@ -93,7 +94,7 @@ class TextClassification:
         tensors = {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
         return Batch(tensors, torch.from_numpy(examples.answers[rows]).to(device))
 
-    def answer(self, module: nn.Module, head: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    def answer(self, module: nn.Module, head: nn.Module, batch: Batch) -> Answers:
         return classify(module, head, batch)
 
 
