@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,8 +23,7 @@ from fltac.model.kinds.tokens import tokenizer
 from fltac.model.memory import recomputable, require_bitsandbytes
 from fltac.records.metrics import require_rouge
 from fltac.seeds import generator
-from fltac.server.state import Setup, Slot, shape_name
-from fltac.timeline import Spans, during, holding, joined
+from fltac.timeline import during, holding
 from fltac.trackers import missing
 from fltac.wire.codecs import rounded
 from fltac.wire.lines import lines
@@ -241,17 +240,6 @@ def _missing(experiment: Experiment) -> list[Problem]:
     return problems
 
 
-def _slots(each: Iterable[tuple[str, str, Spans]]) -> list[Slot]:
-    """What the server is told of a slot: a drift that changes neither head nor what it is told is none to it."""
-    slots: list[Slot] = []
-    for shape, task, spans in each:
-        if slots and slots[-1][:2] == (shape, task):
-            slots[-1] = Slot(shape, task, joined(slots[-1].spans, spans))
-        else:
-            slots.append(Slot(shape, task, spans))
-    return slots
-
-
 def _idle(tasks: Sequence[TaskData], shards: Shards, rounds: int) -> list[Problem]:
     """Rounds in which nobody has anything to do, and tasks that nobody ever has but by a drift."""
     idle = [round for round in range(1, rounds + 1) if not holding(shards, round)]
@@ -295,34 +283,3 @@ def _encoded(plan: Plan, task: TaskData, key: str) -> EncodedTask:
     if isinstance(adversary, Backdoor):
         triggered = marked(test, np.arange(len(test)), adversary.target)
     return EncodedTask(task.classes, classes, choices, bar, train, validation, test, asked, triggered)
-
-
-def server_setup(plan: Plan) -> Setup:
-    """What the server is told: shapes and seeds. Of tasks, nothing, but where the method is a bar that says so."""
-    experiment, columns = plan.experiment, plan.width + 1
-    truths = experiment.truths()
-    told: dict[str, str] = {}  # task -> what the server is told of it
-    if experiment.clustering.type == "oracle":
-        told = truths
-    elif experiment.exchange.adapters == "shared":
-        told = {task: task for task in truths}
-    own = {client for client, _ in plan.shards} if experiment.adapter.init == "per-client" else set()
-    shapes = {task: shape_name(classes, columns) for task, classes in plan.classes.items()}
-    return Setup(
-        seed=experiment.seed,
-        spec=plan.spec,
-        start=agreed_start(experiment, plan.spec),
-        start_heads={shapes[t]: start_head(n, plan.width, experiment.seed) for t, n in plan.classes.items()},
-        registry={
-            key: _slots((shapes[shard.task], told.get(shard.task, ""), shard.spans) for shard in shards)
-            for key, shards in plan.shards.items()
-        },
-        exchange=experiment.exchange,
-        similarity=experiment.similarity,
-        clustering=experiment.clustering,
-        merging=experiment.merging,
-        down=experiment.wire.down,
-        number_of_tasks=len(set(truths.values())),
-        faults=experiment.faults,
-        own_starts={client: agreed_start(experiment, plan.spec, client) for client in sorted(own)},
-    )

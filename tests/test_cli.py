@@ -427,7 +427,7 @@ def test_a_clients_exception_is_told_with_its_place_and_traceback(tiny, fltac, t
     assert code == 1
     assert "Traceback" in err
     last = err.splitlines()[-1]
-    assert last.startswith("fltac failed: FloatingPointError: the training loss is nan; lower training.learning_rate")
+    assert last.startswith("fltac failed: DivergedError: the training loss is nan; lower training.learning_rate")
     assert last.endswith("in client 0, slot 0, round 1")
 
 
@@ -450,7 +450,7 @@ def test_on_ray_too_and_nothing_is_left_running(tiny, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=marked, timeout=180, check=False)
     assert done.returncode == 1, done.stderr
     assert "in client " in done.stderr.splitlines()[-1]
-    assert "FloatingPointError" in done.stderr
+    assert "DivergedError" in done.stderr
 
     def ours(process):
         try:

@@ -117,7 +117,7 @@ class Loras:
         each = [self.spec.factors(flat) for flat in flats]
         for lora, *layer in zip(self.loras, *each, strict=True):
             for factor, matrices in zip(("a", "b"), zip(*layer, strict=True), strict=True):
-                values = torch.from_numpy(np.stack(matrices)).to(getattr(lora, factor).device)
+                values = torch.tensor(np.stack(matrices), device=getattr(lora, factor).device)
                 setattr(lora, factor, nn.Parameter(values, requires_grad=factor in self.trained))
 
     def read(self) -> list[np.ndarray]:

@@ -21,10 +21,14 @@ from fltac.records.rounds import TABLES, RoundRecord, Rows
 Say = Callable[[str], None]
 
 
+def _silent(text: str) -> None:
+    """Of a run that nobody watches; processes can be sent it."""
+
+
 class RunDirectory:
     """One run's folder; the contract of its files is in docs/run-directory.md."""
 
-    def __init__(self, path: str | Path, say: Say = lambda text: None) -> None:
+    def __init__(self, path: str | Path, say: Say = _silent) -> None:
         """`say` is told a line of each checkpoint that cannot be used."""
         self.path, self.say = Path(path), say
         self._lock: Lock | None = None
@@ -52,7 +56,7 @@ class RunDirectory:
         return (Path(path) / "experiment.json").is_file()
 
     @classmethod
-    def open(cls, path: str | Path, say: Say = lambda text: None) -> RunDirectory:
+    def open(cls, path: str | Path, say: Say = _silent) -> RunDirectory:
         """A folder that a run left. Raises InputError where there is none."""
         run = cls(path, say)
         if not cls.there(path):

@@ -183,7 +183,8 @@ def _on_actors(
 
 def prepare(experiment: Experiment) -> tuple[World, Setup]:
     """What workers and server start from."""
-    from fltac.world import build, plan, server_setup
+    from fltac.setup import server_setup
+    from fltac.world import build, plan
 
     prepared = plan(experiment)
     return build(prepared), server_setup(prepared)

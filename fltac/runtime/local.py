@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -37,20 +38,17 @@ class LocalRuntime:
         return self.aggregator.post(self.state)
 
     def train(self, round: int, orders: Sequence[Order], post: Post) -> tuple[Mapping[int, Any], Ledger]:
-        began, updates, ledger, limit = (
-            time.monotonic(),
-            dict[int, Any](),
-            Ledger([], {}, []),
-            self.world.deadline(round),
-        )
-        for order in orders:
-            took = time.monotonic() - began
+        began, limit = time.monotonic(), self.world.deadline(round)
+        updates, ledger = dict[int, Any](), Ledger([], {}, [])
+        for _, together in groupby(orders, key=lambda order: order.pack):
+            pack, took = list(together), time.monotonic() - began
             if limit and (took > limit[0] or len(updates) >= limit[1]):
-                ledger.lost.append(LeftOut(order.client, None, "late", f"not there after {took:.3g} s"))
+                why = "late", f"not there after {took:.3g} s"
+                ledger.lost.extend(LeftOut(order.client, None, *why) for order in pack)
                 continue
-            sent, told = self.host.train(round, [order], dict(enumerate(post.payloads)))
+            *sent, told = self.host.train(round, pack, dict(enumerate(post.payloads)))
             assert isinstance(told, Ledger)
-            updates[order.client] = sent
+            updates.update(zip((order.client for order in pack), sent, strict=True))
             ledger.rows.extend(told.rows)
             ledger.states.update(told.states)
         return updates, ledger

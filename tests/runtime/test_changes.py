@@ -5,7 +5,8 @@ import pytest
 
 import fltac
 from fltac.records.store import RunDirectory
-from fltac.world import build, plan, server_setup
+from fltac.setup import server_setup
+from fltac.world import build, plan
 from tests.runtime.test_identity import SHARES
 from tests.tiny import TASKS
 

@@ -9,9 +9,11 @@ from fltac.client import orders
 from fltac.estimate import estimate
 from fltac.host import Host
 from fltac.server.aggregator import Aggregator
+from fltac.server.state import parcels
+from fltac.setup import server_setup
 from fltac.wire.codecs import decode, measure
 from fltac.wire.messages import Update
-from fltac.world import build, plan, server_setup
+from fltac.world import build, plan
 from tests.runtime.test_identity import SHARES
 
 BOTH = ["wire.up=int4+top0.2+zstd", "wire.down=int8"]
@@ -44,7 +46,7 @@ class Federation:
     def round(self):
         post, ordered, sent, ledger = self.train(self.states)
         self.states |= ledger.states
-        self.state, _ = self.server.step(self.state, [payload for each in sent for payload in each])
+        self.state, _ = self.server.step(self.state, parcels(zip((one.client for one in ordered), sent, strict=True)))
         return post, ordered, sent, ledger
 
 

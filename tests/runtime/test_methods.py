@@ -13,8 +13,9 @@ from fltac.model.adapters import start_adapter
 from fltac.model.training import Work, evaluate
 from fltac.records.store import RunDirectory
 from fltac.server.aggregator import Aggregator
+from fltac.setup import server_setup
 from fltac.wire.codecs import HEADER, SHAPE, decode
-from fltac.world import build, plan, server_setup
+from fltac.world import build, plan
 from tests.runtime.test_identity import METHODS, records
 
 A = B = 4 * 2 * 32  # numbers: rank 2 on query and value of two layers of width 32

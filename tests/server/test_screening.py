@@ -10,7 +10,7 @@ from fltac.errors import StoppedError
 from fltac.server.aggregator import Aggregator
 from fltac.server.screening import opened, usual
 from fltac.server.state import Parcel, dump, load
-from fltac.wire.codecs import HEADER, SHAPE, encode
+from fltac.wire.codecs import HEADER, SHAPE, encode, seal
 from fltac.wire.messages import Broadcast, Head
 from tests.server.test_aggregator import FLOAT32, SINGLE, SPEC, TASKS, WIDTH, payloads, setup, trained
 
@@ -28,7 +28,7 @@ def with_number(value, place) -> Parcel:
     """GOOD with another number there, adapter first: bytes that `encode` would not write."""
     payload, begin = bytearray(parcel(GOOD).payload), HEADER.size + SHAPE.size
     payload[begin + 4 * place : begin + 4 * place + 4] = np.float32(value).tobytes()
-    return Parcel(0, bytes(payload))
+    return Parcel(0, seal(bytes(payload)))
 
 
 def head(matrix=None, examples=3) -> tuple[Head]:

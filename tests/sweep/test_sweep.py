@@ -99,9 +99,9 @@ def test_a_point_that_fails_says_why_and_the_others_go_on(file, tmp_path):
     table = sweep(study, tmp_path / "out", say=said.append)
     assert table["status"].to_pylist() == ["failed", "finished"]
     cause = table["failure"][0].as_py()
-    assert cause.startswith("FloatingPointError: the training loss is nan; lower training.learning_rate")
+    assert cause.startswith("DivergedError: the training loss is nan; lower training.learning_rate")
     assert "client" in cause
-    assert any("point 0 (training.learning_rate=1e+30) failed: FloatingPointError" in line for line in said)
+    assert any("point 0 (training.learning_rate=1e+30) failed: DivergedError" in line for line in said)
     assert any("point 1 (training.learning_rate=0.005): accuracy" in line for line in said)
 
 
