@@ -154,12 +154,13 @@ def test_what_the_image_copies_is_there_and_not_kept_from_it():
 def test_a_job_is_sent_the_package_and_the_experiments_and_nothing_heavy(tmp_path):
     from ray._private.runtime_env.packaging import create_package
 
+    folder = tmp_path / "folder"
     for name in (".venv/lib.py", "runs/one/updates.bin", "tests/test_it.py", ".models/model.bin", "fltac/__init__.py"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("x")
-    (tmp_path / ".rayignore").write_text((ROOT / ".rayignore").read_text())
-    (tmp_path / "quickstart.toml").write_text("x")
-    create_package(str(tmp_path), tmp_path / "sent.zip", include_gitignore=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+    (folder / ".rayignore").write_text((ROOT / ".rayignore").read_text())
+    (folder / "quickstart.toml").write_text("x")
+    create_package(str(folder), tmp_path / "sent.zip", include_gitignore=True)
     with zipfile.ZipFile(tmp_path / "sent.zip") as sent:
         files = {name for name in sent.namelist() if not name.endswith("/")}
-    assert files == {"fltac/__init__.py", "quickstart.toml"}
+    assert files == {"fltac/__init__.py", "quickstart.toml", ".rayignore"}
