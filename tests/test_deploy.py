@@ -154,7 +154,7 @@ def test_what_the_image_copies_is_there_and_not_kept_from_it():
 def test_a_job_is_sent_the_package_and_the_experiments_and_nothing_heavy(tmp_path):
     from ray._private.runtime_env.packaging import create_package
 
-    folder = tmp_path / "job"
+    folder = tmp_path / "folder"
     for name in (".venv/lib.py", "runs/one/updates.bin", "tests/test_it.py", ".models/model.bin", "fltac/__init__.py"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("x")
@@ -163,4 +163,4 @@ def test_a_job_is_sent_the_package_and_the_experiments_and_nothing_heavy(tmp_pat
     create_package(str(folder), tmp_path / "sent.zip", include_gitignore=True)
     with zipfile.ZipFile(tmp_path / "sent.zip") as sent:
         files = {name for name in sent.namelist() if not name.endswith("/")}
-    assert files == {".rayignore", "fltac/__init__.py", "quickstart.toml"}
+    assert files == {"fltac/__init__.py", "quickstart.toml", ".rayignore"}
