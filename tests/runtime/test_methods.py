@@ -13,6 +13,7 @@ from fltac.model.adapters import start_adapter
 from fltac.model.training import Work, evaluate
 from fltac.records.store import RunDirectory
 from fltac.server.aggregator import Aggregator
+from fltac.server.state import parcels
 from fltac.setup import server_setup
 from fltac.wire.codecs import HEADER, SHAPE, decode
 from fltac.world import build, plan
@@ -112,7 +113,7 @@ def test_a_client_of_ifca_chooses_and_trains_what_has_the_least_loss_on_its_data
                 losses.append(evaluate(host.backbone, cluster.adapter, head, Work(examples, batches)).loss)
             assert losses[update.choice] == pytest.approx(min(losses), rel=1e-5)
             chosen.add(update.choice)
-        state, step = server.step(state, [payload for each in sent for payload in each])
+        state, step = server.step(state, parcels(zip(range(4), sent, strict=True)))
         assert step.labels == {update.key: update.choice for update in updates}
     assert len(chosen) > 1, "one for all would prove little"
 
