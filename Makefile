@@ -15,8 +15,8 @@ $(INSTALLED): pyproject.toml constraints.txt requirements-samples.txt
 quickstart: setup  ## the main job on real data: six clients, three tasks, a real model, on Ray
 	$(BIN)/fltac run experiments/quickstart.toml
 
-test: setup  ## the whole suite
-	$(BIN)/pytest
+test: setup  ## the whole suite, two files at a time
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: setup  ## formatting, lint, types, floors
 	$(BIN)/ruff format --check .

@@ -128,8 +128,8 @@ class Judge:
         body: dict[str, Any] = {
             "model": self.model,
             "messages": messages,
-            "temperature": 0,
             "max_tokens": self.tokens_out,
+            "temperature": 0,
         }
         try:
             reply = session.post(self.url, json=body, headers=self.headers, timeout=timeout)

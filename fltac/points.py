@@ -124,11 +124,11 @@ def _by_name(tree: Any) -> Any:
 
 
 def differing(experiments: Sequence[Experiment]) -> list[str]:
-    """The dotted keys in which experiments differ, without what they are called and what they sweep.
+    """The dotted keys in which experiments differ, without what they are called, what they sweep and who is told.
 
     Of axes that a preset sets only where the method is the same: else it is the method that differs.
     """
-    each = [flat(one.model_dump(mode="json", exclude={"name", "sweep", "seed"})) for one in experiments]
+    each = [flat(one.model_dump(mode="json", exclude={"name", "sweep", "seed", "trackers"})) for one in experiments]
     keys = dict.fromkeys(key for one in each for key in one)
     found = [key for key in keys if any(one.get(key) != each[0].get(key) for one in each)]
     return [key for key in found if "method" not in found or key.split(".")[0] not in AXES]

@@ -24,6 +24,7 @@ from fltac.records.metrics import require_rouge
 from fltac.seeds import generator
 from fltac.server.state import Setup, Slot, shape_name
 from fltac.timeline import Spans, during, holding, joined
+from fltac.trackers import missing
 from fltac.wire.codecs import rounded
 from fltac.wire.messages import AdapterSpec
 
@@ -185,7 +186,7 @@ def plan(experiment: Experiment) -> Plan:
 
 def _missing(experiment: Experiment) -> list[Problem]:
     """What an option needs and this kind of model, or this machine, does not have."""
-    problems, training = [], experiment.training
+    problems, training = missing(experiment.trackers), experiment.training
     if training.generate and not KINDS[experiment.model.kind].writes:
         what = f"is for models that write; {experiment.model.kind} answers with a class"
         problems.append(Problem("training.generate", what, training.generate))

@@ -43,6 +43,7 @@ from fltac.config.model import Adapter, HubModel, Model, PackageModel, PathModel
 from fltac.config.network import Network, Tier
 from fltac.config.sweep import MAXIMISED, Asha, Dimension, Drawn, Optuna, Sweep
 from fltac.config.tasks import Clients, Dirichlet, FilesTask, HubTask, LabelDirichlet, SampleTask, Table, Task, Training
+from fltac.config.trackers import Mlflow, TensorBoard, Tracker, Wandb
 
 __all__ = [
     "MAXIMISED",
@@ -78,6 +79,7 @@ __all__ = [
     "LabelDirichlet",
     "Mean",
     "Merging",
+    "Mlflow",
     "Model",
     "Network",
     "Optuna",
@@ -99,8 +101,11 @@ __all__ = [
     "Task",
     "TaskBegins",
     "TaskEnds",
+    "TensorBoard",
     "Tier",
+    "Tracker",
     "Training",
+    "Wandb",
     "Wire",
     "cross_checks",
     "parse_codec",

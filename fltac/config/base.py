@@ -9,7 +9,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 Names = Annotated[tuple[str, ...], Field(strict=False)]  # a TOML array, kept as a tuple
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
-Bound = Annotated[Share | None, BeforeValidator(lambda value: None if value is False else value)]  # false: never
+_false_is_none = BeforeValidator(lambda value: None if value is False else value)  # false: never
+Bound = Annotated[Share | None, _false_is_none]
+Budget = Annotated[Positive | None, _false_is_none]
 
 
 class Config(BaseModel):

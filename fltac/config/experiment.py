@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from fltac.config.base import Bound, Config, Positive
+from fltac.config.base import Bound, Budget, Config, Positive
 from fltac.config.changes import Change, ClientDrifts, ClientJoins, TaskBegins, TaskEnds
 from fltac.config.codec import DownCodec, UpCodec, parse_codec
 from fltac.config.method import Clustering, Exchange, Merging, Similarity
@@ -18,6 +18,7 @@ from fltac.config.model import Adapter, Model
 from fltac.config.network import Network
 from fltac.config.sweep import Optuna, Sweep
 from fltac.config.tasks import Clients, FilesTask, Table, Task, Training
+from fltac.config.trackers import Tracker
 
 
 class ClientResources(Config):
@@ -49,6 +50,7 @@ class Alerts(Config):
     noise: Bound = 0.3  # adapters that the clusterer left out, of all
     conflicts: Bound = 0.2  # pairs of one client's slots that the clusterer put together, an adapter
     churn: Bound = 0.2  # slots that changed their cluster, of all known before
+    bytes: Budget = None  # of a round, both ways, without the frozen base; left out: no budget
     born: bool = True  # a new cluster after the first round
     split: bool = True
     merged: bool = True
@@ -83,6 +85,7 @@ class Experiment(Config):
     clustering: Annotated[Clustering, Field(discriminator="type")]
     merging: Annotated[Merging, Field(discriminator="type")]
     alerts: Alerts = Alerts()
+    trackers: Annotated[tuple[Tracker, ...], Field(strict=False)] = ()
     sweep: Sweep | None = None
 
     def truths(self) -> dict[str, str]:

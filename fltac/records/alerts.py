@@ -15,14 +15,15 @@ def alerts(line: Mapping[str, Any], known: int, clusters: Rows, updates: Rows, r
 
     `known` slots are clustered in this round, drawn or not. In the first round everything is new, which is no news.
     """
-    found = [*_shares(line, known, rules)]
+    found = [*_levels(line, known, rules)]
     if line["round"] > 1:
         found += [*_events(clusters, rules), *_moves(clusters, updates, rules)]
     return [{"round": line["round"], **alert} for alert in found]
 
 
-def _shares(line: Mapping[str, Any], known: int, rules: Alerts) -> Iterator[dict[str, Any]]:
-    shares = {
+def _levels(line: Mapping[str, Any], known: int, rules: Alerts) -> Iterator[dict[str, Any]]:
+    sent = line["bytes_up"] + line["bytes_down"]
+    levels = {
         "noise": (line["noise"] / known, "of the adapters were left out by the clusterer", "is_noise in updates"),
         "conflicts": (
             line["conflicts"] / known,
@@ -30,11 +31,13 @@ def _shares(line: Mapping[str, Any], known: int, rules: Alerts) -> Iterator[dict
             "the map of adapters; another similarity, or more steps a round",
         ),
         "churn": (line["churn"], "of the slots changed their cluster", "moved_from in updates"),
+        "bytes": (sent, "bytes were sent, both ways", "bytes in updates; wire.up, wire.down, adapter.rank"),
     }
-    for rule, (value, what, look_at) in shares.items():
+    for rule, (value, what, look_at) in levels.items():
         bound = getattr(rules, rule)
         if bound is not None and value > bound:
-            yield _alert(rule, f"{value:.2f} {what}", look_at, value=value, bound=bound)
+            shown = f"{value:,}" if isinstance(value, int) else f"{value:.2f}"
+            yield _alert(rule, f"{shown} {what}", look_at, value=value, bound=bound)
 
 
 def _events(clusters: Rows, rules: Alerts) -> Iterator[dict[str, Any]]:

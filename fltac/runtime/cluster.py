@@ -12,6 +12,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -45,13 +46,13 @@ class ClientActor:
 
     def warm_up(self, kind: str) -> None:
         """Imports what is slow to import, while the driver still prepares the world."""
-        import fltac.client  # noqa: F401
+        import fltac.host  # noqa: F401
         from fltac.model.backbone import warm_up
 
         warm_up(kind)
 
     def load(self, world: World) -> None:
-        from fltac.client import Host
+        from fltac.host import Host
 
         self.host = Host(world)
 
@@ -145,6 +146,7 @@ class Cluster:
             raise InputError(Problem("--address", what, self.address)) from None
 
     def _start(self, slots: int, gpus: int) -> None:
+        port = metrics_port()
         self.folder = tempfile.mkdtemp(prefix="fltac-")  # short: Ray's sockets lie in it
         ray.init(
             address="local",
@@ -154,6 +156,7 @@ class Cluster:
             logging_level="ERROR",
             log_to_driver=False,
             _temp_dir=self.folder,
+            _metrics_export_port=port,
         )
 
 
@@ -205,10 +208,12 @@ class RayRuntime:
 
     def train(self, round: int, orders: Sequence[Order], post: Post) -> tuple[list[Any], Ledger]:
         held = self.world.held(round)
-        costs = [self._cost(held[order.client].values()) for order in orders]
+        packs = [list(pack) for _, pack in groupby(range(len(orders)), key=lambda index: orders[index].pack)]
+        costs = [sum(self._cost(held[orders[index].client].values()) for index in pack) for pack in packs]
         updates: dict[int, Any] = {}
         last = []
-        for actor, share in zip(self.actors, spread(costs, len(self.actors)), strict=True):
+        for actor, shares in zip(self.actors, spread(costs, len(self.actors)), strict=True):
+            share = [index for place in shares for index in packs[place]]
             mine = [orders[index] for index in share]
             if not mine:
                 continue
@@ -285,6 +290,20 @@ def _reach(address: str) -> None:
     host, colon, port = address.rpartition(":")
     if colon and port.isdecimal() and "/" not in host:
         socket.create_connection((host, int(port)), REACH_SECONDS).close()
+
+
+def metrics_port() -> int | None:
+    """Where a Ray of our own tells Prometheus its metrics: FLTAC_METRICS_PORT, or any port that is free."""
+    asked = os.environ.get("FLTAC_METRICS_PORT")
+    if not asked:
+        return None
+    try:
+        with socket.create_server(("", int(asked))):
+            return int(asked)
+    except (OSError, OverflowError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "that is none"
+        what = f"must be a free port: {why}; name another, or leave it out"
+        raise InputError(Problem("FLTAC_METRICS_PORT", what, asked), "environment") from None
 
 
 def _gpus() -> int:

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 from fltac.config import Experiment
 from fltac.errors import InputError, Problem
 from fltac.layers import load
+from fltac.monitoring import Monitor
 from fltac.records.rounds import RoundRecord
 from fltac.records.store import RunDirectory
 from fltac.records.summary import Summary, summarise
+from fltac.trackers import Tracks
 
 if TYPE_CHECKING:  # torch takes seconds: it is imported while the actors start, not before
     from fltac.protocol import Runtime
@@ -94,12 +96,18 @@ def _run(
     say: Say,
 ) -> Summary:
     """`begin` touches the disk, so it is called once the input has proved right."""
-    if runtime == "local":
-        _in_process(experiment, directory, begin, tell)
-    elif experiment.exchange.data == "pooled":
-        _central(experiment, directory, begin, address, tell)
-    else:
-        _on_actors(experiment, directory, begin, address, tell, say)
+    with Tracks(directory, experiment, say) as track:
+
+        def told(record: RoundRecord) -> None:
+            track(record.line)
+            tell(record)
+
+        if runtime == "local":
+            _in_process(experiment, directory, begin, told)
+        elif experiment.exchange.data == "pooled":
+            _central(experiment, directory, begin, address, told)
+        else:
+            _on_actors(experiment, directory, begin, address, told, say)
     return conclude(directory)
 
 
@@ -120,10 +128,16 @@ def _central(
     from fltac.runtime.central import run_central
     from fltac.runtime.cluster import Cluster
 
-    with Cluster(partial(needed, experiment), address) as cluster:
+    with Cluster(partial(needed, experiment), address) as cluster, Monitor(experiment.name) as monitor:
         world, setup = prepare(experiment)
         begin()
-        run_central(world, setup, directory, cluster.need, tell)
+        monitor.begin(experiment)
+
+        def told(record: RoundRecord) -> None:
+            monitor.round(record)
+            tell(record)
+
+        run_central(world, setup, directory, cluster.need, told)
 
 
 def _on_actors(
@@ -137,14 +151,20 @@ def _on_actors(
     from fltac.runtime.capacity import needed
     from fltac.runtime.cluster import Cluster, RayRuntime
 
-    with Cluster(partial(needed, experiment), address) as cluster, RayRuntime(cluster.need) as remote:
+    with (
+        Cluster(partial(needed, experiment), address) as cluster,
+        RayRuntime(cluster.need) as remote,
+        Monitor(experiment.name) as monitor,
+    ):
         remote.warm_up(experiment.model.kind)
         world, setup = prepare(experiment)  # while the actors import: imports beside Ray's start slow both
         begin()
         if cluster.warning:
             say(f"warning: {cluster.warning}")
         remote.load(world, setup)
+        monitor.begin(experiment)
         for record in rounds(world, remote, directory):
+            monitor.round(record)
             tell(record)
 
 

@@ -24,6 +24,7 @@ from fltac.runtime import launch
 from fltac.runtime.capacity import Need, Node, check, fits, needed
 from fltac.runtime.cluster import Cluster
 from fltac.sweep.trial import Brief, Trial
+from fltac.sweep.watching import Watched
 
 Say = Callable[[str], None]
 
@@ -76,12 +77,14 @@ def _run(
                 if not SweepDirectory.there(directory.path):
                     directory.create(study)
                 brief = Brief(directory, study, left, cluster.nodes, beside, launch.provenance("ray"))
-                if left:
-                    _fit(brief, cluster.need, say, param_space={POINT: tune.grid_search(sorted(left))})
-                if more and not directory.unfinished(left):  # else it was interrupted
-                    from fltac.sweep.search import search  # optuna is an extra
+                with Watched(brief, say, len(points) + more, points.keys() - left.keys()) as watched:
+                    callbacks = [Told(brief, say), watched]
+                    if left:
+                        _fit(brief, cluster.need, callbacks, param_space={POINT: tune.grid_search(sorted(left))})
+                    if more and not directory.unfinished(left):  # else it was interrupted
+                        from fltac.sweep.search import search  # optuna is an extra
 
-                    _fit(brief, cluster.need, say, search_alg=search(directory, study), num_samples=more)
+                        _fit(brief, cluster.need, callbacks, search_alg=search(directory, study), num_samples=more)
     finally:
         shutil.rmtree(directory.path / "tune", ignore_errors=True)
         if SweepDirectory.there(directory.path):
@@ -113,7 +116,7 @@ def _plan_each(study: Study, points: Sequence[Params]) -> None:
 def _fit(
     brief: Brief,
     need: Need,
-    say: Say,
+    callbacks: list[tune.Callback],
     param_space: dict[str, Any] | None = None,
     search_alg: Any = None,
     num_samples: int = 1,
@@ -143,9 +146,7 @@ def _fit(
             max_concurrent_trials=max(1, min(room, brief.beside)),
             reuse_actors=True,  # a process that has imported torch runs the next point at once
         ),
-        run_config=tune.RunConfig(
-            name="tune", storage_path=str(brief.directory.path), verbose=0, callbacks=[Told(brief, say)]
-        ),
+        run_config=tune.RunConfig(name="tune", storage_path=str(brief.directory.path), verbose=0, callbacks=callbacks),
     ).fit()
 
 

@@ -12,6 +12,7 @@ import ray
 from ray import tune
 
 from fltac.errors import reason
+from fltac.monitoring import Monitor
 from fltac.points import POINT, Params, Study
 from fltac.records.rounds import RoundRecord, searched
 from fltac.records.sweeps import SweepDirectory
@@ -49,6 +50,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
     def setup(self, config: dict[str, Any], brief: Brief) -> None:
         self.brief = brief
         self.runtime: RayRuntime | None = None
+        self.monitor = Monitor(brief.study.base.name).__enter__()
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -63,13 +65,19 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             if self.rounds is None:
                 self.brief.directory.note(number, params)
                 self.rounds = self._begin(number, params)
-            next(self.rounds, None)  # None: all rounds were there, and only the summary was not
+            if record := next(self.rounds, None):  # None: all rounds were there, and only the summary was not
+                self.monitor.round(record)
             lines = run.lines()
             if over := len(lines) == self.last:
                 launch.conclude(run)
+                self.monitor.end()
         return {**searched(lines), "round": len(lines), "done": over}
 
     def cleanup(self) -> None:
+        self.monitor.__exit__()
+        self._release()
+
+    def _release(self) -> None:
         if self.runtime is not None:
             self.runtime.__exit__()
 
@@ -90,11 +98,12 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             run.create(experiment.dump(), self.brief.provenance)
         need = self.brief.need(self.config)
         if self.runtime is None or self.runtime.need != need:
-            self.cleanup()
+            self._release()
             self.runtime = RayRuntime(need, ray.util.get_current_placement_group())
             self.runtime.warm_up(experiment.model.kind)
         world, setup = launch.prepare(experiment)
         self.runtime.load(world, setup)
+        self.monitor.begin(experiment)
         return launch.rounds(world, self.runtime, run)
 
     @contextmanager

@@ -5,7 +5,7 @@ import pytest
 from fltac.config import Alerts
 from fltac.records.alerts import alerts
 
-QUIET = {"round": 4, "noise": 1, "conflicts": 0, "churn": 0.1}
+QUIET = {"round": 4, "noise": 1, "conflicts": 0, "churn": 0.1, "bytes_up": 600, "bytes_down": 400}
 KEPT = [{"cluster": c, "event": "kept", "size": 5, "left": 0} for c in (0, 1)]
 STAYED = [{"client": 3, "slot": 1, "cluster": 0, "moved_from": None, "restarted": False}]
 
@@ -24,6 +24,7 @@ CASES = {
     "noise": ({"line": QUIET | {"noise": 4}}, ("noise", None, None, None, 0.4, 0.3)),
     "conflicts": ({"line": QUIET | {"conflicts": 3}}, ("conflicts", None, None, None, 0.3, 0.2)),
     "churn": ({"line": QUIET | {"churn": 0.25}}, ("churn", None, None, None, 0.25, 0.2)),
+    "bytes": ({"bytes": 999}, ("bytes", None, None, None, 1000, 999)),
     "born": ({"clusters": event("born")}, ("born", 7, None, None, 3, None)),
     "split": ({"clusters": event("split")}, ("split", 7, None, None, 3, None)),
     "merged": ({"clusters": event("merged", 9)}, ("merged", 7, None, None, 9, None)),
@@ -41,11 +42,15 @@ def test_a_quiet_round_has_none():
 def test_a_rule_fires_on_its_case_and_not_when_it_is_off(rule, case):
     news, expected = case
     assert told(**news) == [expected]
-    assert told(**news, **{rule: False}) == []
+    assert told(**{**news, rule: False}) == []
 
 
 def test_at_the_bound_is_quiet():
-    assert told(line=QUIET | {"noise": 3, "conflicts": 2, "churn": 0.2}) == []
+    assert told(line=QUIET | {"noise": 3, "conflicts": 2, "churn": 0.2}, bytes=1000) == []
+
+
+def test_bytes_have_no_bound_until_one_is_given():
+    assert told(line=QUIET | {"bytes_up": 10**12}) == []
 
 
 @pytest.mark.parametrize("name", ["born", "split", "moved"])

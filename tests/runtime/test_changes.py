@@ -47,8 +47,9 @@ def test_a_drift_keeps_its_slot_and_the_oracle_moves_it_at_once(tiny_file, tmp_p
 def test_a_client_whose_data_are_others_starts_from_v0(tiny_file, tmp_path, heads):
     """Both tasks have two classes, so that nothing but the loss tells."""
     long = ["training.steps=60", "clustering.type=each", f"exchange.heads={heads}", "rounds=3"]
-    calm = finished(tiny_file, tmp_path / "calm", "exchange.restart=0.5", *long)
-    assert not any(row["restarted"] for row in calm.table("updates").to_pylist())
+    if heads == "merge":
+        calm = finished(tiny_file, tmp_path / "calm", "exchange.restart=0.5", *long)
+        assert not any(row["restarted"] for row in calm.table("updates").to_pylist())
     moved = finished(tiny_file, tmp_path / "moved", "exchange.restart=0.5", *long, f"changes=[{ALIKE}]")
     restarted = {(r["round"], r["client"], r["task"]) for r in moved.table("updates").to_pylist() if r["restarted"]}
     assert restarted == {(3, 1, "weather")}

@@ -5,8 +5,11 @@ import json
 import pytest
 
 import fltac
+from fltac.federation import federate
 from fltac.records.rounds import TABLES
 from fltac.records.store import RunDirectory
+from fltac.runtime.capacity import Need
+from fltac.runtime.launch import conclude, prepare, provenance
 
 
 def records(folder):
@@ -39,7 +42,9 @@ CHANGES = (
 )
 ALIKE = 'changes=[{type="client-drifts", round=3, task="mood", becomes="weather", share=0.3}]'  # heads of one shape
 METHODS = {
-    "fltac": [],
+    "one adapter a pass": ["training.pack=1"],
+    "five adapters a pass": ["training.pack=5"],
+    "two shared adapters a pass": ["method=fedit", "training.pack=2", "clients.fraction=0.5"],
     "fedit": ["method=fedit"],
     "full": ["method=full", "wire.up=int8"],
     "local heads, half the clients": ["exchange.heads=local", "clients.fraction=0.5", "similarity.of=step"],
@@ -53,20 +58,42 @@ METHODS = {
 }
 
 
+@pytest.fixture(scope="module")
+def actors(ray_address):
+    """Two client actors and an aggregator, for one run after another: to start them takes longer than the runs."""
+    from fltac.runtime.cluster import Cluster, RayRuntime
+
+    with Cluster(lambda nodes: Need(2, 1, 0), ray_address) as cluster, RayRuntime(cluster.need) as runtime:
+        yield runtime
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_one_two_and_three_actors_do_what_one_process_does(tiny_file, tmp_path, ray_address):
+    local = run(tiny_file, tmp_path / "local", runtime="local")
+    for actors in (1, 2, 3):
+        assert run(tiny_file, tmp_path / f"ray-{actors}", f"resources.actors={actors}", address=ray_address) == local
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.parametrize("overrides", METHODS.values(), ids=METHODS.keys())
-def test_one_two_and_three_actors_do_what_one_process_does(tiny_file, tmp_path, ray_address, overrides):
+def test_whatever_is_run_actors_do_what_one_process_does(tiny_file, tmp_path, actors, overrides):
     local = run(tiny_file, tmp_path / "local", *overrides, runtime="local")
     lines, tables, adapters, _, _ = local
     assert lines
-    if ALIKE in overrides:
-        assert any(row["restarted"] for row in tables["updates"])
     assert tables["updates"]
     assert adapters
-    for actors in (1, 2, 3):
-        out = tmp_path / f"ray-{actors}"
-        assert run(tiny_file, out, *overrides, f"resources.actors={actors}", address=ray_address) == local
+    if ALIKE in overrides:
+        assert any(row["restarted"] for row in tables["updates"])
+    experiment, folder = fltac.load(tiny_file, overrides), RunDirectory(tmp_path / "ray")
+    folder.create(experiment.dump(), provenance("ray"))
+    world, setup = prepare(experiment)
+    actors.load(world, setup)
+    for _ in federate(world, actors, folder):
+        pass
+    conclude(folder)
+    assert records(folder.path) == local
 
 
 def test_the_same_run_twice_is_the_same(tiny_file, tmp_path):
