@@ -150,6 +150,8 @@ class Pool:
 
     def _ready(self, refs: list[Any], seconds: float) -> list[Any]:
         """Those of the calls that ended first, in time; actors that end their start in between are taken note of."""
+        if not refs and not self._starting:
+            raise StoppedError("no client actor is left, and none can be started")
         ready, _ = ray.wait([*refs, *self._starting.values()], num_returns=1, timeout=max(seconds, 0.0))
         for place, ref in list(self._starting.items()):
             if ref in ready:

@@ -112,9 +112,12 @@ def test_a_node_dies_within_a_round(tiny_file, tmp_path, calm):
             directory = RunDirectory(tmp_path / "run")
             directory.create(experiment.dump(), launch.provenance("ray"))
             remote.load(world, setup)
+            trained, train = [], remote._train
+            remote._train = lambda *order: trained.append(order[0]) or train(*order)
             doomed = Doomed(remote, lambda: nodes.remove_node(other))
             for _ in launch.rounds(world, doomed, directory):
                 pass
+            assert trained == [1, 1, 2]  # what lay on the node was trained again
         launch.conclude(directory)
     finally:
         nodes.shutdown()
