@@ -26,13 +26,13 @@ class ClientActor:
 
     def warm_up(self, kind: str) -> None:
         """Imports what is slow to import, while the driver still prepares the world."""
-        import fltac.client  # noqa: F401
+        import fltac.host  # noqa: F401
         from fltac.model.backbone import warm_up
 
         warm_up(kind)
 
     def load(self, world: World) -> None:
-        from fltac.client import Host
+        from fltac.host import Host
 
         self.host = Host(world)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
 
-from fltac.client import Host, Job, Ledger, Order
+from fltac.client import Job, Ledger, Order
+from fltac.host import Host
 from fltac.model.training import Score
 from fltac.records.left_out import LeftOut
 from fltac.server.aggregator import Aggregator
@@ -36,20 +38,17 @@ class LocalRuntime:
         return self.aggregator.post(self.state)
 
     def train(self, round: int, orders: Sequence[Order], post: Post) -> tuple[Mapping[int, Any], Ledger]:
-        began, updates, ledger, limit = (
-            time.monotonic(),
-            dict[int, Any](),
-            Ledger([], {}, []),
-            self.world.deadline(round),
-        )
-        for order in orders:
-            took = time.monotonic() - began
+        updates, ledger = dict[int, Any](), Ledger([], {}, [])
+        began, limit = time.monotonic(), self.world.deadline(round)
+        for _, pack in groupby(orders, key=lambda order: order.pack):
+            together, took = list(pack), time.monotonic() - began
             if limit and (took > limit[0] or len(updates) >= limit[1]):
-                ledger.lost.append(LeftOut(order.client, None, "late", f"not there after {took:.3g} s"))
+                what = f"not there after {took:.3g} s"
+                ledger.lost.extend(LeftOut(order.client, None, "late", what) for order in together)
                 continue
-            sent, told = self.host.train(round, [order], dict(enumerate(post.payloads)))
+            *sent, told = self.host.train(round, together, dict(enumerate(post.payloads)))
             assert isinstance(told, Ledger)
-            updates[order.client] = sent
+            updates.update(zip([order.client for order in together], sent, strict=True))
             ledger.rows.extend(told.rows)
             ledger.states.update(told.states)
         return updates, ledger

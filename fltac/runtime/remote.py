@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -74,29 +75,33 @@ class RayRuntime:
 
     def train(self, round: int, orders: Sequence[Order], post: Post) -> tuple[Mapping[int, Any], Ledger]:
         self._trained = round, orders, post  # what can be trained again
-        limit = self.world.deadline(round)
-        return self._train(round, orders, post, Until(*limit) if limit else None)
+        return self._train(round, orders, post, self.world.deadline(round))
 
     def _train(
-        self, round: int, orders: Sequence[Order], post: Post, until: Until | None = None
+        self, round: int, orders: Sequence[Order], post: Post, limit: tuple[float, int] | None = None
     ) -> tuple[Mapping[int, Any], Ledger]:
         from fltac.client import Ledger
 
         held = self.world.held(round)
-        costs = [self._cost(held[order.client].values()) for order in orders]
+        packs = [list(pack) for _, pack in groupby(orders, key=lambda order: order.pack)]  # stay together: same bits
+        costs = [sum(self._cost(held[order.client].values()) for order in pack) for pack in packs]
 
         def send(actor: Any, piece: Sequence[int]) -> list[Any]:
-            mine = [orders[index] for index in piece]
+            mine = [order for index in piece for order in packs[index]]
             indices = sorted({index for order in mine for index in order.payloads})
             call = actor.train.options(num_returns=len(mine) + 1)
             return list(call.remote(round, mine, indices, *[post.payloads[index] for index in indices]))
 
-        pieces = spread(costs, self.need.actors) if until is None else [[index] for index in range(len(orders))]
+        until = Until(*limit, [len(pack) for pack in packs]) if limit else None
+        pieces = [[index] for index in range(len(packs))] if limit else spread(costs, self.need.actors)
         done, lost = self.pool.run(f"training of round {round}", pieces, send, until)
-        updates = {orders[index].client: ref for one in done for index, ref in zip(one.piece, one.refs, strict=False)}
+        updates: dict[int, Any] = {}
+        for one in done:
+            clients = [order.client for index in one.piece for order in packs[index]]
+            updates.update(zip(clients, one.refs, strict=False))  # the last is the ledger's
         rows = [row for one in done for row in one.answer.rows]
         states = {client: state for one in done for client, state in one.answer.states.items()}
-        gone = [LeftOut(orders[index].client, None, *why) for index, why in sorted(lost.items())]
+        gone = [LeftOut(order.client, None, *why) for index, why in sorted(lost.items()) for order in packs[index]]
         rows = sorted(rows, key=lambda row: (row["client"], row["slot"]))
         return dict(sorted(updates.items())), Ledger(rows, states, gone)
 
@@ -155,10 +160,11 @@ class RayRuntime:
         gone = {client for client, ref in self._updates.items() if not self._there(ref)}
         if gone:
             round, orders, post = self._trained
-            again, ledger = self._train(round, [order for order in orders if order.client in gone], post)
+            packs = {order.pack for order in orders if order.client in gone}
+            again, ledger = self._train(round, [order for order in orders if order.pack in packs], post)
             if ledger.lost:
                 raise StoppedError(ledger.lost[0].what)
-            self._updates.update(again)
+            self._updates.update({client: again[client] for client in gone})
 
     def _there(self, ref: Any) -> bool:
         try:

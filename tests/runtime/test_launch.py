@@ -25,7 +25,8 @@ def test_the_run_directory_has_what_the_contract_says(finished):
     names = {item.name for item in finished.iterdir()}
     assert names == {
         "experiment.json", "provenance.json", "rounds.jsonl", "updates.parquet", "evaluations.parquet",
-        "clusters.parquet", "layers.parquet", "alerts.jsonl", "adapters", "checkpoint", "summary.json", ".lock",
+        "clusters.parquet", "layers.parquet", "alerts.jsonl", "adapters", "checkpoint", "summary.json",
+        ".lock", "tasks.json",
     }  # fmt: skip
     provenance = json.loads((finished / "provenance.json").read_text())
     assert provenance["runtime"] == "local"
