@@ -23,7 +23,7 @@ from fltac.seeds import generator
 from fltac.server.state import Post
 from fltac.wire.codecs import NOTHING, decode, encode, measure
 from fltac.wire.feedback import encode_change
-from fltac.wire.lines import seconds
+from fltac.wire.lines import seconds as round_seconds
 from fltac.wire.messages import Broadcast, Head, Update, WireError
 from fltac.world import World
 
@@ -56,8 +56,7 @@ def orders(
             payloads = list(addresses[0].menu or payloads[:1])
         made.append(Order(client, tuple(payloads), states.get(client, {}), 0))
     sizes = [sum(packing.costs(world, held[client])) for client in drawn]
-    room = packing.room(world) if world.deadline(round) is None else 0  # by real time nobody waits for another
-    packs = packing.together(sizes, room)
+    packs = packing.together(sizes, packing.room(world))
     return [made[index]._replace(pack=number) for number, pack in enumerate(packs) for index in pack]
 
 
@@ -144,22 +143,21 @@ class Client:
     ) -> tuple[ClientState, list[bytes], list[dict[str, Any]]]:
         """What was begun, as it was trained, in so many seconds: private state, encoded updates, a row an adapter."""
         kept, updates, rows = dict(self.state), [], []
-        for begun, done, spent in each:
+        for begun, done, seconds in each:
             with self.noted(begun.slot):
-                update, own, row = self._end(begun, done, spent)
+                update, own, row = self._end(begun, done, seconds)
             updates.append(update)
             rows.append(row)
             kept.update(own)
         total = {name: sum(row[name] for row in rows) for name in ("tokens", "bytes_up", "bytes_down")}
-        took = seconds(self.world.lines[self.number], **total)
+        took = round_seconds(self.world.lines[self.number], **total)
         return kept, updates, [{**row, "simulated_s": took} for row in rows]
 
-    def _end(self, begun: Begun, done: Trained, spent: float) -> tuple[bytes, ClientState, dict[str, Any]]:
+    def _end(self, begun: Begun, done: Trained, seconds: float) -> tuple[bytes, ClientState, dict[str, Any]]:
         experiment, began, slot, group = self.world.experiment, time.perf_counter(), begun.slot, begun.group
         local = experiment.exchange.heads == "local"
-        examples = [len(self.shards[one].indices) for one in group]
-        sent = begun.learner.adapter, begun.learner.heads
-        adapter, learned = self.world.upload(self.number, sent, (done.adapter, done.heads))
+        examples, works = [len(self.shards[one].indices) for one in group], begun.learner.works
+        adapter, learned = self.world.upload(self.number, begun.learner[:2], (done.adapter, done.heads))
         trained = [] if local else [Head(m, n) for m, n in zip(learned, examples, strict=True)]
         total = sum(examples)
         if experiment.adapter.gauge == "random":
@@ -176,7 +174,6 @@ class Client:
         up, down = measure(encoded), [measure(payload) for payload in begun.downloads]
         if not self.world.sends:
             up, down = NOTHING, []
-        taken = [work.examples.lengths[batch].sum() for work in begun.learner.works for batch in work.batches]
         row = {
             "client": self.number,
             "slot": slot,
@@ -188,9 +185,9 @@ class Client:
             "bytes_down_heads": sum(one.heads for one in down),
             "bytes_down_header": sum(one.header for one in down),
             "num_examples": total,
-            "tokens": int(sum(taken)),
+            "tokens": sum(int(work.examples.lengths[batch].sum()) for work in works for batch in work.batches),
             "train_loss": done.loss,
-            "seconds_train": begun.seconds + spent + time.perf_counter() - began,
+            "seconds_train": begun.seconds + seconds + time.perf_counter() - began,
         }
         return encoded, own, row
 

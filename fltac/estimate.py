@@ -84,7 +84,8 @@ def estimate(plan: Plan) -> Estimate:
     first = sum(expected_bytes(plan.spec, shapes, down_codec) for shapes in offers) - down
     if experiment.exchange.data == "pooled":
         up = down = first = 0
-    fraction, training = experiment.clients.fraction, experiment.training
+    training = experiment.training
+    fraction = min(1.0, experiment.clients.fraction * experiment.clients.select)
     kind, config = KINDS[experiment.model.kind], plan.config.get_text_config()
     tokens = max(training.batch_size, training.eval_batch_size) * kind.tokens(plan.config, training)
     activations = tokens * config.hidden_size * config.num_hidden_layers * ACTIVATION_BYTES

@@ -67,7 +67,7 @@ def test_of_more_than_are_awaited_the_first_count_and_the_late_may_count_in_the_
 
 
 def test_by_real_time_nobody_waits_for_the_late(tiny_file, tmp_path):
-    asked = ["clients.fraction=0.5", "clients.select=2.0", "faults.clock=real"]
+    asked = ["clients.fraction=0.5", "clients.select=2.0", "faults.clock=real", "training.pack=1"]
     _, told, rows = run(tiny_file, tmp_path / "run", *asked)
     for line in told:
         assert [one["why"] for one in line["left_out"]] == ["late", "late"]

@@ -38,17 +38,17 @@ class LocalRuntime:
         return self.aggregator.post(self.state)
 
     def train(self, round: int, orders: Sequence[Order], post: Post) -> tuple[Mapping[int, Any], Ledger]:
-        began, limit = time.monotonic(), self.world.deadline(round)
         updates, ledger = dict[int, Any](), Ledger([], {}, [])
-        for _, together in groupby(orders, key=lambda order: order.pack):
-            pack, took = list(together), time.monotonic() - began
+        began, limit = time.monotonic(), self.world.deadline(round)
+        for _, pack in groupby(orders, key=lambda order: order.pack):
+            together, took = list(pack), time.monotonic() - began
             if limit and (took > limit[0] or len(updates) >= limit[1]):
-                why = "late", f"not there after {took:.3g} s"
-                ledger.lost.extend(LeftOut(order.client, None, *why) for order in pack)
+                what = f"not there after {took:.3g} s"
+                ledger.lost.extend(LeftOut(order.client, None, "late", what) for order in together)
                 continue
-            *sent, told = self.host.train(round, pack, dict(enumerate(post.payloads)))
+            *sent, told = self.host.train(round, together, dict(enumerate(post.payloads)))
             assert isinstance(told, Ledger)
-            updates.update(zip((order.client for order in pack), sent, strict=True))
+            updates.update(zip([order.client for order in together], sent, strict=True))
             ledger.rows.extend(told.rows)
             ledger.states.update(told.states)
         return updates, ledger

@@ -47,6 +47,7 @@ class Until(NamedTuple):
 
     seconds: float
     enough: int
+    sizes: Sequence[int]  # how much each part of the work is
 
 
 class Call(NamedTuple):
@@ -128,7 +129,9 @@ class Pool:
                     failed(running.pop(ref), f"no answer in {self._faults.timeout_s:g} s")
             if waiting and not running and not self._free(running) and now > moved + READY_SECONDS:
                 raise StoppedError(f"{what} waits: {self._not_started()}")
-            if until and (now > began + until.seconds or sum(len(one.piece) for one in done) >= until.enough):
+            if until and (
+                now > began + until.seconds or sum(until.sizes[i] for one in done for i in one.piece) >= until.enough
+            ):
                 late = [index for piece in (*waiting, *(call.piece for call in running.values())) for index in piece]
                 given_up |= dict.fromkeys(late, ("late", f"not there after {now - began:.3g} s"))
                 for call in running.values():
@@ -150,6 +153,8 @@ class Pool:
 
     def _ready(self, refs: list[Any], seconds: float) -> list[Any]:
         """Those of the calls that ended first, in time; actors that end their start in between are taken note of."""
+        if not refs and not self._starting:
+            raise StoppedError("no client actor is left, and none can be started")
         ready, _ = ray.wait([*refs, *self._starting.values()], num_returns=1, timeout=max(seconds, 0.0))
         for place, ref in list(self._starting.items()):
             if ref in ready:

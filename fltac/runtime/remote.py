@@ -75,30 +75,30 @@ class RayRuntime:
 
     def train(self, round: int, orders: Sequence[Order], post: Post) -> tuple[Mapping[int, Any], Ledger]:
         self._trained = round, orders, post  # what can be trained again
-        limit = self.world.deadline(round)
-        return self._train(round, orders, post, Until(*limit) if limit else None)
+        return self._train(round, orders, post, self.world.deadline(round))
 
     def _train(
-        self, round: int, orders: Sequence[Order], post: Post, until: Until | None = None
+        self, round: int, orders: Sequence[Order], post: Post, limit: tuple[float, int] | None = None
     ) -> tuple[Mapping[int, Any], Ledger]:
         from fltac.client import Ledger
 
         held = self.world.held(round)
-        packs = [list(pack) for _, pack in groupby(orders, key=lambda order: order.pack)]
+        packs = [list(pack) for _, pack in groupby(orders, key=lambda order: order.pack)]  # stay together: same bits
         costs = [sum(self._cost(held[order.client].values()) for order in pack) for pack in packs]
 
-        def ordered(piece: Sequence[int]) -> list[Order]:
-            return [order for index in piece for order in packs[index]]
-
         def send(actor: Any, piece: Sequence[int]) -> list[Any]:
-            mine = ordered(piece)
+            mine = [order for index in piece for order in packs[index]]
             indices = sorted({index for order in mine for index in order.payloads})
             call = actor.train.options(num_returns=len(mine) + 1)
             return list(call.remote(round, mine, indices, *[post.payloads[index] for index in indices]))
 
-        pieces = spread(costs, self.need.actors) if until is None else [[index] for index in range(len(packs))]
+        until = Until(*limit, [len(pack) for pack in packs]) if limit else None
+        pieces = [[index] for index in range(len(packs))] if limit else spread(costs, self.need.actors)
         done, lost = self.pool.run(f"training of round {round}", pieces, send, until)
-        updates = {order.client: ref for one in done for order, ref in zip(ordered(one.piece), one.refs, strict=False)}
+        updates: dict[int, Any] = {}
+        for one in done:
+            clients = [order.client for index in one.piece for order in packs[index]]
+            updates.update(zip(clients, one.refs, strict=False))  # the last is the ledger's
         rows = [row for one in done for row in one.answer.rows]
         states = {client: state for one in done for client, state in one.answer.states.items()}
         gone = [LeftOut(order.client, None, *why) for index, why in sorted(lost.items()) for order in packs[index]]
@@ -160,11 +160,11 @@ class RayRuntime:
         gone = {client for client, ref in self._updates.items() if not self._there(ref)}
         if gone:
             round, orders, post = self._trained
-            packs = {order.pack for order in orders if order.client in gone}  # who was trained beside it is again, too
+            packs = {order.pack for order in orders if order.client in gone}
             again, ledger = self._train(round, [order for order in orders if order.pack in packs], post)
             if ledger.lost:
                 raise StoppedError(ledger.lost[0].what)
-            self._updates.update(again)
+            self._updates.update({client: again[client] for client in gone})
 
     def _there(self, ref: Any) -> bool:
         try:

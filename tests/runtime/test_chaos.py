@@ -52,7 +52,7 @@ def test_a_dead_driver_is_resumed(tiny_file, tmp_path, ray_address, calm):
 
 def test_who_dies_too_often_is_left_out_or_the_run_stops(tiny_file, tmp_path, ray_address):
     """Client 2's work kills its actor, again and again; the others' is done by the actors that come after."""
-    overrides = ["resources.actors=1", "rounds=1", "faults.max_failures=1", "faults.min_clients=3"]
+    overrides = ["resources.actors=1", "rounds=1", "faults.max_failures=1", "faults.min_clients=3", "training.pack=1"]
     experiment = fltac.load(tiny_file, overrides)
     with Cluster(partial(needed, experiment), ray_address) as cluster, RayRuntime(cluster.need) as remote:
         world, setup = launch.prepare(experiment)
@@ -112,9 +112,12 @@ def test_a_node_dies_within_a_round(tiny_file, tmp_path, calm):
             directory = RunDirectory(tmp_path / "run")
             directory.create(experiment.dump(), launch.provenance("ray"))
             remote.load(world, setup)
+            trained, train = [], remote._train
+            remote._train = lambda *order: trained.append(order[0]) or train(*order)
             doomed = Doomed(remote, lambda: nodes.remove_node(other))
             for _ in launch.rounds(world, doomed, directory):
                 pass
+            assert trained == [1, 1, 2]  # what lay on the node was trained again
         launch.conclude(directory)
     finally:
         nodes.shutdown()
