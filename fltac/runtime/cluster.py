@@ -103,9 +103,12 @@ def metrics_port() -> int | None:
     if not asked:
         return None
     try:
-        with socket.create_server(("", int(asked))):
-            return int(asked)
-    except (OSError, OverflowError, ValueError) as error:
+        port = int(asked)
+        if not 0 < port < 2**16:
+            raise ValueError
+        with socket.create_server(("", port)):
+            return port
+    except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "that is none"
         what = f"must be a free port: {why}; name another, or leave it out"
         raise InputError(Problem("FLTAC_METRICS_PORT", what, asked), "environment") from None

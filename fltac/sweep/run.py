@@ -162,6 +162,9 @@ class Told(tune.Callback):  # type: ignore[misc]
     def __init__(self, brief: Brief, say: Say) -> None:
         self.brief, self.say = brief, say
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune writes its callbacks down, and nobody reads that
+
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         number, params = trial.config[POINT], self.brief.params(trial.config)
         run = self.brief.directory.run(number)
