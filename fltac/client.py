@@ -1,22 +1,23 @@
-"""A client and the worker that hosts many of them on one resident model."""
+"""A client: what it makes of what it is sent. `fltac.host` trains many on one resident model."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fltac import packing
 from fltac.config import parse_codec
 from fltac.data.batching import evaluation_batches, training_batches
 from fltac.data.shards import Shard
 from fltac.model.adapters import regauge
-from fltac.model.backbone import Backbone, build
-from fltac.model.generation import write_answers
-from fltac.model.training import Score, Work, evaluate, train
+from fltac.model.backbone import Backbone
+from fltac.model.training import Learner, Trained, Work, evaluate
 from fltac.seeds import generator
 from fltac.server.state import Post
 from fltac.wire.codecs import NOTHING, decode, encode, measure
@@ -33,11 +34,12 @@ ClientState = Mapping[str, np.ndarray]
 
 class Order(NamedTuple):
     """A client's part in a round: which payloads it is sent, one a slot of the wire, or one a cluster from which it
-    chooses, and its private state."""
+    chooses, its private state, and the number of its pack: clients of one pack are trained side by side."""
 
     client: int
     payloads: tuple[int, ...]
     state: ClientState
+    pack: int
 
 
 def orders(
@@ -50,8 +52,10 @@ def orders(
         payloads = [address.payload for address in addresses]
         if world.shared or world.chooses:
             payloads = list(addresses[0].menu or payloads[:1])
-        made.append(Order(client, tuple(payloads), states.get(client, {})))
-    return made
+        made.append(Order(client, tuple(payloads), states.get(client, {}), 0))
+    sizes = [sum(packing.costs(world, held[client])) for client in drawn]
+    packs = packing.together(sizes, packing.room(world))
+    return [made[index]._replace(pack=number) for number, pack in enumerate(packs) for index in pack]
 
 
 class Ledger(NamedTuple):
@@ -72,45 +76,44 @@ class Job(NamedTuple):
     writes: bool = False  # and answer the task's `asked` in the model's own words
 
 
+class Begun(NamedTuple):
+    """An adapter of a client's that is about to be trained, and what must be known of it afterwards."""
+
+    slot: int
+    group: list[int]
+    learner: Learner
+    cost: float  # see `packing`
+    choice: int
+    afresh: bool
+    own: ClientState
+    downloads: Sequence[bytes]
+    seconds: float
+
+
 class Client:
-    """One client: its shards by slot. Plain and without memory: `round` takes its private state and gives it back."""
+    """One client: its shards by slot. Plain and without memory: its private state goes in and comes out."""
 
-    def __init__(self, number: int, shards: Mapping[int, Shard], world: World, backbone: Backbone) -> None:
-        self.number, self.shards, self.world, self.backbone = number, shards, world, backbone
+    def __init__(self, order: Order, round: int, shards: Mapping[int, Shard], world: World, backbone: Backbone) -> None:
+        self.number, self.state, self.round = order.client, order.state, round
+        self.shards, self.world, self.backbone = shards, world, backbone
 
-    def round(
-        self, round: int, state: ClientState, payloads: Sequence[bytes]
-    ) -> tuple[ClientState, list[bytes], list[dict[str, Any]]]:
-        """Trains each slot's adapter (or the shared one) from what was sent or chosen, and encodes the updates.
-
-        An exception tells client, slot and round in its note.
-        """
-        slots = sorted(self.shards)
-        groups = {0: slots} if self.world.shared else {slot: [slot] for slot in slots}  # slot of the wire -> its own
+    def begin(self, payloads: Sequence[bytes]) -> list[Begun]:
+        """What each slot's adapter (or the shared one) starts from, as it was sent or chosen, and its batches."""
+        groups, costs = packing.groups(self.world, self.shards), packing.costs(self.world, self.shards)
         offers = [payloads] * len(groups) if self.world.chooses else [[payload] for payload in payloads]
-        updates, rows, kept = [], [], dict(state)
-        for (slot, group), offered in zip(groups.items(), offers, strict=True):
-            try:
-                update, own, row = self._update(round, slot, group, offered, state)
-            except Exception as error:
-                error.add_note(f"in client {self.number}, slot {slot}, round {round}")
-                raise
-            updates.append(update)
-            rows.append(row)
-            kept.update(own)
-        return kept, updates, rows
+        begun = []
+        for (slot, group), cost, offered in zip(groups.items(), costs, offers, strict=True):
+            with self.noted(slot):
+                begun.append(self._begin(slot, group, cost, offered))
+        return begun
 
-    def _update(
-        self, round: int, slot: int, group: list[int], offered: Sequence[bytes], state: ClientState
-    ) -> tuple[bytes, ClientState, dict[str, Any]]:
+    def _begin(self, slot: int, group: list[int], cost: float, offered: Sequence[bytes]) -> Begun:
         experiment, began = self.world.experiment, time.perf_counter()
-        training, local = experiment.training, experiment.exchange.heads == "local"
-        first = slot == min(self.shards)
         starts = []
-        for sent in (self._opened(payload, round) for payload in offered):
+        for sent in map(self._opened, offered):
             heads = [head.matrix for head in sent.heads]
-            if local:
-                heads = [self.world.own_head(state, one, self.shards[one].task) for one in group]
+            if experiment.exchange.heads == "local":
+                heads = [self.world.own_head(self.state, one, self.shards[one].task) for one in group]
             elif self.world.chooses:  # a menu has a head for each of the client's slots
                 heads = [heads[sorted(self.shards).index(slot)]]
             starts.append((sent.adapter, heads))
@@ -118,31 +121,51 @@ class Client:
         start, heads = starts[choice]  # -1: there is but one
         own: dict[str, np.ndarray] = {}
         afresh = False
-        if experiment.exchange.restart is not None and round > 1:
+        if experiment.exchange.restart is not None and self.round > 1:
             gain, error = self._gain(slot, start, heads[0])
-            before = float(state.get(f"gain-{slot}", np.zeros(1))[0])
+            before = float(self.state.get(f"gain-{slot}", np.zeros(1))[0])
             afresh = before > LEARNED and gain + SURE * error < experiment.exchange.restart * before
             own[f"gain-{slot}"] = np.array([0.0 if afresh else gain])
         if afresh:
             start, heads = self.world.start_of(self.number), [self.world.start_head(self.shards[slot].task)]
-        works = [self._work(one, round) for one in group]
-        seed = int(generator(experiment.seed, "dropout", self.number, slot, round).integers(2**31))
-        done = train(self.backbone, start, heads, works, training.learning_rate, seed)
+        seed = int(generator(experiment.seed, "dropout", self.number, slot, self.round).integers(2**31))
+        learner = Learner(start, heads, [self._work(one) for one in group], seed)
+        first = slot == min(self.shards)
+        downloads = offered if first or not self.world.chooses else ()  # a menu is one download for all the slots
+        return Begun(slot, group, learner, cost, choice, afresh, own, downloads, time.perf_counter() - began)
+
+    def end(
+        self, each: Sequence[tuple[Begun, Trained, float]]
+    ) -> tuple[ClientState, list[bytes], list[dict[str, Any]]]:
+        """What was begun, as it was trained, in so many seconds: private state, encoded updates, a row an adapter."""
+        kept, updates, rows = dict(self.state), [], []
+        for begun, done, seconds in each:
+            with self.noted(begun.slot):
+                update, own, row = self._end(begun, done, seconds)
+            updates.append(update)
+            rows.append(row)
+            kept.update(own)
+        return kept, updates, rows
+
+    def _end(self, begun: Begun, done: Trained, seconds: float) -> tuple[bytes, ClientState, dict[str, Any]]:
+        experiment, began, slot, group = self.world.experiment, time.perf_counter(), begun.slot, begun.group
+        local = experiment.exchange.heads == "local"
         examples = [len(self.shards[one].indices) for one in group]
         trained = [] if local else [Head(m, n) for m, n in zip(done.heads, examples, strict=True)]
         total = sum(examples)
         adapter = done.adapter
         if experiment.adapter.gauge == "random":
-            adapter = regauge(adapter, self.world.spec, generator(experiment.seed, "gauge", self.number, slot, round))
+            draw = generator(experiment.seed, "gauge", self.number, slot, self.round)
+            adapter = regauge(adapter, self.world.spec, draw)
         if experiment.exchange.factors == "b":
             adapter = self.world.spec.only_b(adapter)
-        update = Update(
-            round, self.number, slot, self.world.spec.fingerprint, adapter, tuple(trained), total, choice, afresh
-        )
-        encoded, left_out = self._encoded(update, start, state)
-        own |= left_out
-        counted = offered if first or not self.world.chooses else ()  # a menu is one download for all the slots
-        up, down = measure(encoded), [measure(payload) for payload in counted]
+        who = self.round, self.number, slot, self.world.spec.fingerprint
+        update = Update(*who, adapter, tuple(trained), total, begun.choice, begun.afresh)
+        encoded, left_out = self._encoded(update, begun.learner.adapter)
+        own = {**begun.own, **left_out}
+        if local:
+            own |= {f"head-{one}": head for one, head in zip(group, done.heads, strict=True)}
+        up, down = measure(encoded), [measure(payload) for payload in begun.downloads]
         if not self.world.sends:
             up, down = NOTHING, []
         row = {
@@ -157,13 +180,20 @@ class Client:
             "bytes_down_header": sum(one.header for one in down),
             "num_examples": total,
             "train_loss": done.loss,
-            "seconds_train": time.perf_counter() - began,
+            "seconds_train": begun.seconds + seconds + time.perf_counter() - began,
         }
-        if local:
-            own |= {f"head-{one}": head for one, head in zip(group, done.heads, strict=True)}
         return encoded, own, row
 
-    def _encoded(self, update: Update, start: np.ndarray, state: ClientState) -> tuple[bytes, ClientState]:
+    @contextmanager
+    def noted(self, slot: int) -> Iterator[None]:
+        """An exception tells client, slot and round in its note."""
+        try:
+            yield
+        except Exception as error:
+            error.add_note(f"in client {self.number}, slot {slot}, round {self.round}")
+            raise
+
+    def _encoded(self, update: Update, start: np.ndarray) -> tuple[bytes, ClientState]:
         """The update's payload; where it says what changed, also what is kept for later, from v0 on anew."""
         experiment, spec, name = self.world.experiment, self.world.spec, f"rest-{update.slot}"
         codec = parse_codec(experiment.wire.up)
@@ -171,16 +201,16 @@ class Client:
         if codec.top is None:
             return encode(update, codec, spec, draw), {}
         memory = np.zeros_like(update.adapter)
-        if name in state and not np.array_equal(start, self.world.start_of(self.number)):
-            memory = state[name]
+        if name in self.state and not np.array_equal(start, self.world.start_of(self.number)):
+            memory = self.state[name]
         base = spec.only_b(start) if experiment.exchange.factors == "b" else start
         payload, memory = encode_change(update, base, memory, codec, spec, draw)
         return payload, {name: memory}
 
-    def _opened(self, payload: bytes, round: int) -> Broadcast:
+    def _opened(self, payload: bytes) -> Broadcast:
         sent = decode(payload, self.world.spec)
-        if not isinstance(sent, Broadcast) or sent.round != round:
-            raise WireError(f"a payload that is no broadcast of this run and round {round}")
+        if not isinstance(sent, Broadcast) or sent.round != self.round:
+            raise WireError(f"a payload that is no broadcast of this run and round {self.round}")
         return replace(sent, adapter=self.world.whole(sent.adapter))
 
     def _least(self, slot: int, starts: Sequence[tuple[np.ndarray, list[np.ndarray]]]) -> int:
@@ -209,51 +239,11 @@ class Client:
         error = math.sqrt(max(score.loss_squares / n - mean**2, 0) / (n - 1)) if n > 1 else math.inf
         return 1 - mean / guess, error / guess
 
-    def _work(self, slot: int, round: int) -> Work:
+    def _work(self, slot: int) -> Work:
         experiment, shard = self.world.experiment, self.shards[slot]
         examples = self.world.tasks[shard.task].train
-        draw = generator(experiment.seed, "batches", self.number, slot, round)
+        draw = generator(experiment.seed, "batches", self.number, slot, self.round)
         lengths = examples.lengths[shard.indices]
         steps = experiment.training.steps * shard.turns
         batches = training_batches(lengths, steps, experiment.training.batch_size, draw)
         return Work(examples, [shard.indices[batch] for batch in batches])
-
-
-class Host:
-    """A worker: one resident model, as many clients on it as it is given orders for."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        use_gpu = world.experiment.resources.client.num_gpus > 0  # an actor without a share still sees every GPU
-        experiment = world.experiment
-        twice = experiment.training.gradient_checkpointing
-        self.backbone = build(world.base, experiment.adapter, use_gpu, experiment.exchange, twice)
-
-    def train(
-        self, round: int, orders: Sequence[Order], payloads: Mapping[int, bytes]
-    ) -> Iterator[list[bytes] | Ledger]:
-        """The encoded updates of each ordered client, one list a client, then the ledger of them all."""
-        ledger, held = Ledger([], {}), self.world.held(round)
-        for order in orders:
-            client = Client(order.client, held[order.client], self.world, self.backbone)
-            state, updates, rows = client.round(round, order.state, [payloads[index] for index in order.payloads])
-            yield updates
-            ledger.rows.extend(rows)
-            ledger.states[order.client] = state
-        yield ledger
-
-    def evaluate(self, jobs: Sequence[Job], payloads: Mapping[int, bytes]) -> list[Score]:
-        """A score a job, in order."""
-        scores, training = [], self.world.experiment.training
-        for job in jobs:
-            sent = decode(payloads[job.payload], self.world.spec)
-            head = sent.heads[job.head].matrix if job.own_head is None else job.own_head
-            adapter, examples = self.world.whole(sent.adapter), self.world.tasks[job.task].split(job.split)
-            batches = evaluation_batches(examples.lengths, training.eval_batch_size)
-            score = evaluate(self.backbone, adapter, head, Work(examples, batches))
-            if job.writes:
-                rows, limits = self.world.tasks[job.task].asked.rows, (training.eval_batch_size, training.max_length)
-                written = write_answers(self.backbone, adapter, examples, rows, *limits)
-                score = score._replace(written=tuple(written))
-            scores.append(score)
-        return scores

@@ -23,7 +23,7 @@ from fltac.errors import InputError, Problem
 from fltac.given import Given
 from fltac.model.adapters import start_head
 from fltac.model.kinds import Examples
-from fltac.model.training import Work, evaluate, probabilities, train
+from fltac.model.training import Learner, Work, evaluate, probabilities, train
 from fltac.seeds import generator
 from fltac.server.similarity import SIMILARITIES, unit
 from fltac.world import agreed_start
@@ -183,7 +183,8 @@ def joined(trained: Trained, newcomer: Newcomer) -> Iterator[tuple[int, str, flo
     draw = generator(experiment.seed, "batches", "newcomer")
     batches = training_batches(examples.lengths, training.steps, training.batch_size, draw)
     seed = int(generator(experiment.seed, "dropout", "newcomer").integers(2**31))
-    own = train(trained.backbone, start, [head], [Work(examples, batches)], training.learning_rate, seed).adapter
+    learner = Learner(start, [head], [Work(examples, batches)], seed)
+    ((own, _, _),) = train(trained.backbone, [learner], training.learning_rate)
     slots, similarity = trained.run.last_slots(), experiment.similarity
     now = np.vstack([slots["adapters"], own])
     since = np.vstack([slots.get("since", np.broadcast_to(start, slots["adapters"].shape)), start])

@@ -94,4 +94,5 @@ class Training(Config):
     image_size: Positive = 224  # pixels, both ways
     eval_batch_size: Positive = 64
     generate: Annotated[int, Field(ge=0)] = 0  # test examples of a task that are answered after the last round
+    pack: Positive | Literal["auto"] = "auto"  # adapters in one forward pass at most; auto: while their tokens are few
     gradient_checkpointing: bool = False  # compute layers twice and keep less: memory for time

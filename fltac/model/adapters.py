@@ -25,21 +25,29 @@ HEAD_STD = 0.02
 
 
 class LoraLinear(nn.Module):
-    """y = W x + b + scale * B (A dropout(x)), W and b frozen. Source: Hu et al., arXiv 2106.09685, section 4.1."""
+    """y = W x + b + scale * B (A dropout(x)), W and b frozen. Source: Hu et al., arXiv 2106.09685, section 4.1.
+
+    Of k adapters each has the next k-th part of the rows of a batch; W x is computed once for all of them.
+    """
 
     def __init__(self, base: nn.Linear, rank: int, scale: float, dropout: float) -> None:
         super().__init__()
         self.base, self.scale, self.dropout = base, scale, dropout
-        self.a = nn.Parameter(torch.zeros(rank, base.in_features))
-        self.b = nn.Parameter(torch.zeros(base.out_features, rank))
+        self.a = nn.Parameter(torch.zeros(1, rank, base.in_features))
+        self.b = nn.Parameter(torch.zeros(1, base.out_features, rank))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (.., d_in) -> (.., d_out)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (n, .., d_in) -> (n, .., d_out)
         inner = x.to(self.a.dtype)
         if (
             self.dropout and torch.is_grad_enabled()
         ):  # the base stays in eval mode, so training is told by its gradients
             inner = nn.functional.dropout(inner, self.dropout)
-        change = nn.functional.linear(nn.functional.linear(inner, self.a), self.b)
+        if len(self.a) == 1:
+            change = nn.functional.linear(nn.functional.linear(inner, self.a[0]), self.b[0])
+        else:
+            rows = inner.reshape(len(self.a), -1, inner.shape[-1])  # (k, n / k * .., d_in)
+            change = (rows @ self.a.transpose(1, 2)) @ self.b.transpose(1, 2)
+            change = change.reshape(*x.shape[:-1], -1)
         result: torch.Tensor = self.base(x) + (self.scale * change).to(x.dtype)
         return result
 
@@ -72,40 +80,49 @@ def model_spec(module: nn.Module) -> AdapterSpec:
 
 
 class Trainable(Protocol):
-    """What is trained of a model, as one flat vector in the order of `AdapterSpec`."""
+    """What is trained of a model, as one flat vector in the order of `AdapterSpec`, or several side by side."""
 
     spec: AdapterSpec
-    parameters: list[nn.Parameter]
 
-    def write(self, flat: np.ndarray) -> None:
-        """A flat adapter (p,) into the model. Raises ValueError unless it fits exactly: nothing is loaded in part."""
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """What has a gradient: others after each `write`."""
 
-    def read(self) -> np.ndarray:
-        """The model's adapter, (p,) float32."""
+    def write(self, *flats: np.ndarray) -> None:
+        """Flat adapters, (p,) each, into the model; of several each has as many rows of a batch, one after the other.
+
+        Raises ValueError unless they fit exactly: nothing is loaded in part.
+        """
+
+    def read(self) -> list[np.ndarray]:
+        """The model's adapters, (p,) float32 each."""
 
 
 class Loras:
     """A LoRA layer around each layer of the spec, in its order; with factors = "b" its A is not trained."""
 
     def __init__(self, module: nn.Module, spec: AdapterSpec, dropout: float, factors: str = "both") -> None:
-        self.spec, self.loras = spec, []
+        self.spec, self.loras, self.trained = spec, [], {"both": ("a", "b"), "b": ("b",)}[factors]
         for layer in spec.layers:
             parent, _, name = layer.name.rpartition(".")
             lora = LoraLinear(module.get_submodule(layer.name), spec.rank, spec.scale, dropout)  # type: ignore[arg-type]
-            lora.a.requires_grad_(factors == "both")
             setattr(module.get_submodule(parent), name, lora)
             self.loras.append(lora)
-        self.parameters = [part for lora in self.loras for part in (lora.a, lora.b) if part.requires_grad]
 
-    def write(self, flat: np.ndarray) -> None:
-        factors = self.spec.factors(flat)
-        with torch.no_grad():
-            for lora, (a, b) in zip(self.loras, factors, strict=True):
-                lora.a.copy_(torch.tensor(a))
-                lora.b.copy_(torch.tensor(b))
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        return [getattr(lora, factor) for lora in self.loras for factor in self.trained]
 
-    def read(self) -> np.ndarray:
-        return _flat(part for lora in self.loras for part in (lora.a, lora.b))
+    def write(self, *flats: np.ndarray) -> None:
+        each = [self.spec.factors(flat) for flat in flats]
+        for lora, *layer in zip(self.loras, *each, strict=True):
+            for factor, matrices in zip(("a", "b"), zip(*layer, strict=True), strict=True):
+                values = torch.from_numpy(np.stack(matrices)).to(getattr(lora, factor).device)
+                setattr(lora, factor, nn.Parameter(values, requires_grad=factor in self.trained))
+
+    def read(self) -> list[np.ndarray]:
+        parts = [part for lora in self.loras for part in (lora.a, lora.b)]
+        return [_flat(part[index] for part in parts) for index in range(len(parts[0]))]
 
 
 class Weights:
@@ -118,14 +135,15 @@ class Weights:
             part.data = part.data.clone()
             part.requires_grad_()
 
-    def write(self, flat: np.ndarray) -> None:
+    def write(self, *flats: np.ndarray) -> None:
+        (flat,) = flats  # of a whole model there is one
         views = self.spec.named(flat).values()
         with torch.no_grad():
             for part, base, change in zip(self.parameters, self.base, views, strict=True):
                 part.copy_(base + torch.tensor(change, device=base.device))
 
-    def read(self) -> np.ndarray:
-        return _flat(part.detach() - base for part, base in zip(self.parameters, self.base, strict=True))
+    def read(self) -> list[np.ndarray]:
+        return [_flat(part.detach() - base for part, base in zip(self.parameters, self.base, strict=True))]
 
 
 def _flat(parts: Iterable[torch.Tensor]) -> np.ndarray:

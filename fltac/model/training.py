@@ -11,7 +11,13 @@ from torch import nn
 
 from fltac.model import team
 from fltac.model.backbone import Backbone
-from fltac.model.kinds import Examples
+from fltac.model.kinds import NOTHING_ASKED, Examples, side_by_side
+
+
+class DivergedError(FloatingPointError):
+    """A loss is no longer finite."""
+
+    learner = 0  # whose, by its place
 
 
 class Trained(NamedTuple):
@@ -48,40 +54,78 @@ class Work(NamedTuple):
     batches: Sequence[np.ndarray]
 
 
-def train(
-    backbone: Backbone, adapter: np.ndarray, heads: Sequence[np.ndarray], works: Sequence[Work], rate: float, seed: int
-) -> Trained:
-    """One adapter and a head for each work, by AdamW at a constant rate without weight decay; works take turns.
+class Learner(NamedTuple):
+    """An adapter that is about to learn, a head for each of its works; works take turns."""
 
-    The base stays frozen and in eval mode; the optimiser is fresh. `seed` feeds LoRA dropout alone. In a team each
-    member takes a part of every batch, and all do the same step.
-    Raises FloatingPointError where the loss is no longer finite. Source of the optimiser: arXiv 1711.05101.
+    adapter: np.ndarray  # (p,)
+    heads: Sequence[np.ndarray]  # (classes, width + 1) each
+    works: Sequence[Work]
+    seed: int = 0  # of LoRA dropout
+
+    @property
+    def turns(self) -> list[tuple[int, int]]:
+        return turns([len(work.batches) for work in self.works])
+
+
+def train(backbone: Backbone, learners: Sequence[Learner], rate: float) -> list[Trained]:
+    """Each adapter and its heads by AdamW at a constant rate without weight decay, all side by side.
+
+    One forward pass takes a batch of each: the base multiplies all rows at once, and no learner sees another.
+    All must take turns alike. The base stays frozen and in eval mode; the optimiser is fresh. Dropout, and a team whose
+    members take a part of every batch and all do the same step, are for one learner alone.
+    Raises DivergedError where a loss is no longer finite. Source of the optimiser: arXiv 1711.05101.
     """
-    backbone.adapter.write(adapter)
-    layers = [_Head(matrix, backbone.device) for matrix in heads]
+    order = learners[0].turns
+    if any(one.turns != order for one in learners):
+        raise ValueError("learners that take other turns cannot learn side by side")
+    backbone.adapter.write(*[one.adapter for one in learners])
+    layers = [_Heads(matrices, backbone.device) for matrices in zip(*[one.heads for one in learners], strict=True)]
     parameters = backbone.adapter.parameters + [part for layer in layers for part in layer.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0, foreach=True)
     losses = []
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for number, step in turns([len(work.batches) for work in works]):
-            layer, work = layers[number], works[number]
+        torch.manual_seed(learners[0].seed)
+        for number, step in order:
+            layer = layers[number]
             optimiser.zero_grad()
-            loss, count = torch.zeros((), device=backbone.device), 0
-            if len(mine := team.part(work.batches[step])):
-                batch = backbone.kind.collate(work.examples, mine, backbone.device)
-                logits, right = backbone.kind.answer(backbone.module, layer, batch)
-                loss, count = nn.functional.cross_entropy(logits, right), len(right)
+            loss, count = torch.zeros(len(learners), device=backbone.device), 0
+            batches = [(one.works[number].examples, team.part(one.works[number].batches[step])) for one in learners]
+            if any(len(rows) for _, rows in batches):
+                loss, count = _losses(backbone, layer, batches)
             loss = loss * team.share(count, backbone.device)
             if count:
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.sum().backward()  # type: ignore[no-untyped-call]
             team.add_gradients([*backbone.adapter.parameters, *layer.parameters()])
             optimiser.step()
             losses.append(loss.detach())
-    loss_mean = float(team.added(torch.stack(losses)).mean())
-    if not np.isfinite(loss_mean):
-        raise FloatingPointError(f"the training loss is {loss_mean}; lower training.learning_rate (it is {rate:g})")
-    return Trained(backbone.adapter.read(), [layer.matrix() for layer in layers], loss_mean)
+    means = team.added(torch.stack(losses)).mean(dim=0).tolist()
+    for index, mean in enumerate(means):
+        if not np.isfinite(mean):
+            error = DivergedError(f"the training loss is {mean}; lower training.learning_rate (it is {rate:g})")
+            error.learner = index
+            raise error
+    adapters = backbone.adapter.read()
+    return [
+        Trained(adapter, [layer.matrix(index) for layer in layers], means[index])
+        for index, adapter in enumerate(adapters)
+    ]
+
+
+def _losses(backbone: Backbone, layer: _Heads, each: Sequence[tuple[Examples, np.ndarray]]) -> tuple[torch.Tensor, int]:
+    """(k,) mean losses of the rows of k learners, and how many answers they are of.
+
+    A learner with fewer rows than another has some twice, of which nothing is asked.
+    """
+    size, batches = max(len(rows) for _, rows in each), []
+    for examples, rows in each:
+        batch = backbone.kind.collate(examples, np.resize(rows, size), backbone.device)
+        batch.answers[len(rows) :] = NOTHING_ASKED
+        batches.append(batch)
+    logits, right, rows_of = backbone.kind.answer(backbone.module, layer, side_by_side(batches))
+    asked = (right != NOTHING_ASKED) & (rows_of // size == torch.arange(len(each), device=right.device)[:, None])
+    counts = asked.sum(dim=1, keepdim=True)
+    loss = nn.functional.cross_entropy(logits, right, reduction="none")
+    return (asked / counts) @ loss, len(right)
 
 
 def turns(counts: Sequence[int]) -> list[tuple[int, int]]:
@@ -94,12 +138,12 @@ def turns(counts: Sequence[int]) -> list[tuple[int, int]]:
 def evaluate(backbone: Backbone, adapter: np.ndarray, head: np.ndarray, work: Work) -> Score:
     """Right answers, who was taken for whom and the summed loss of one adapter and head over all batches of a set."""
     backbone.adapter.write(adapter)
-    layer, classes = _Head(head, backbone.device), len(head)
+    layer, classes = _Heads([head], backbone.device), len(head)
     correct, answers, loss, squares = 0, 0, 0.0, 0.0
     confusion = np.zeros((classes, classes), np.int64)
     for rows in work.batches:
         batch = backbone.kind.collate(work.examples, rows, backbone.device)
-        logits, right = backbone.kind.answer(backbone.module, layer, batch)
+        logits, right, _ = backbone.kind.answer(backbone.module, layer, batch)
         said = logits.argmax(-1)
         correct += int((said == right).sum())
         answers += len(right)
@@ -115,26 +159,40 @@ def evaluate(backbone: Backbone, adapter: np.ndarray, head: np.ndarray, work: Wo
 def probabilities(backbone: Backbone, adapter: np.ndarray, head: np.ndarray, work: Work) -> np.ndarray:
     """softmax of the logits of one adapter and head, (n, classes) float32; the batches have each of n examples once."""
     backbone.adapter.write(adapter)
-    layer = _Head(head, backbone.device)
+    layer = _Heads([head], backbone.device)
     found = np.zeros((len(work.examples), len(head)), np.float32)
     for rows in work.batches:
         batch = backbone.kind.collate(work.examples, rows, backbone.device)
-        logits, _ = backbone.kind.answer(backbone.module, layer, batch)
+        logits, _, _ = backbone.kind.answer(backbone.module, layer, batch)
         found[rows] = logits.softmax(-1).cpu().numpy()
     return found
 
 
-class _Head(nn.Module):
-    """The last layer, W x + b, around a copy of a matrix (classes, width + 1); of no classes, it is empty."""
+class _Heads(nn.Module):
+    """The last layers, W x + b, around copies of k matrices (classes, width + 1); of no classes, they are empty.
 
-    def __init__(self, matrix: np.ndarray, device: torch.device) -> None:
+    Each has the next k-th part of the rows. One of fewer classes than another never says the others.
+    """
+
+    def __init__(self, matrices: Sequence[np.ndarray], device: torch.device) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.tensor(matrix[:, :-1], device=device))
-        self.bias = nn.Parameter(torch.tensor(matrix[:, -1], device=device))
+        self.classes = [len(matrix) for matrix in matrices]
+        most = max(self.classes)
+        filled = np.stack([np.pad(matrix, ((0, most - len(matrix)), (0, 0))) for matrix in matrices])
+        self.weight = nn.Parameter(torch.tensor(filled[:, :, :-1], device=device))
+        self.bias = nn.Parameter(torch.tensor(filled[:, :, -1], device=device))
+        never = np.arange(most) >= np.array(self.classes)[:, None]
+        self.never = torch.from_numpy(never).to(device)[:, None] if never.any() else None  # (k, 1, most)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:  # (b, width) -> (b, classes)
-        return nn.functional.linear(features, self.weight, self.bias)
+    def forward(self, features: torch.Tensor) -> torch.Tensor:  # (n, width) -> (n, most classes)
+        if len(self.weight) == 1:
+            return nn.functional.linear(features, self.weight[0], self.bias[0])
+        rows = features.reshape(len(self.weight), -1, features.shape[-1])
+        logits = torch.baddbmm(self.bias[:, None], rows, self.weight.transpose(1, 2))
+        if self.never is not None:
+            logits = logits.masked_fill(self.never, -torch.inf)
+        return logits.reshape(len(features), -1)
 
-    def matrix(self) -> np.ndarray:
-        matrix = torch.cat([self.weight, self.bias[:, None]], dim=1)
+    def matrix(self, index: int = 0) -> np.ndarray:
+        matrix = torch.cat([self.weight, self.bias[:, :, None]], dim=2)[index, : self.classes[index]]
         return np.asarray(matrix.detach().cpu().numpy())

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -49,13 +50,13 @@ class ClientActor:
 
     def warm_up(self, kind: str) -> None:
         """Imports what is slow to import, while the driver still prepares the world."""
-        import fltac.client  # noqa: F401
+        import fltac.host  # noqa: F401
         from fltac.model.backbone import warm_up
 
         warm_up(kind)
 
     def load(self, world: World) -> None:
-        from fltac.client import Host
+        from fltac.host import Host
 
         self.host = Host(world)
 
@@ -211,10 +212,12 @@ class RayRuntime:
 
     def train(self, round: int, orders: Sequence[Order], post: Post) -> tuple[list[Any], Ledger]:
         held = self.world.held(round)
-        costs = [self._cost(held[order.client].values()) for order in orders]
+        packs = [list(pack) for _, pack in groupby(range(len(orders)), key=lambda index: orders[index].pack)]
+        costs = [sum(self._cost(held[orders[index].client].values()) for index in pack) for pack in packs]
         updates: dict[int, Any] = {}
         last = []
-        for actor, share in zip(self.actors, spread(costs, len(self.actors)), strict=True):
+        for actor, shares in zip(self.actors, spread(costs, len(self.actors)), strict=True):
+            share = [index for place in shares for index in packs[place]]
             mine = [orders[index] for index in share]
             if not mine:
                 continue

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from fltac.client import Host, Job, Ledger, Order
+from fltac.client import Job, Ledger, Order
+from fltac.host import Host
 from fltac.model.training import Score
 from fltac.server.aggregator import Aggregator
 from fltac.server.state import Post, Setup, Step, dump, load

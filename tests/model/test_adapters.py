@@ -50,7 +50,7 @@ def test_an_adapter_comes_out_as_it_went_in():
     loras = Loras(module, spec, 0.0)
     flat = random_adapter(spec)
     loras.write(flat)
-    assert np.array_equal(loras.read(), flat)
+    assert np.array_equal(loras.read(), [flat])
 
 
 def test_a_models_own_weights_are_the_base_and_a_change_and_the_base_stays():
@@ -62,7 +62,7 @@ def test_a_models_own_weights_are_the_base_and_a_change_and_the_base_stays():
     weights.write(flat)
     for name, change in weights.spec.named(flat).items():
         torch.testing.assert_close(module.get_parameter(name).detach(), base[name] + torch.tensor(change))
-    np.testing.assert_allclose(weights.read(), flat, atol=1e-6)  # float32 beside weights of size one
+    np.testing.assert_allclose(weights.read(), [flat], atol=1e-6)  # float32 beside weights of size one
     assert all(torch.equal(one, other) for one, other in zip(shared, base.values(), strict=True))
     assert all(part.requires_grad for part in weights.parameters)
 
@@ -76,7 +76,7 @@ def test_an_adapter_of_another_size_is_refused_and_nothing_is_loaded(change):
     loras.write(before)
     with pytest.raises(ValueError, match="has 60 numbers"):
         loras.write(np.zeros(spec.size + change, np.float32))
-    assert np.array_equal(loras.read(), before)
+    assert np.array_equal(loras.read(), [before])
 
 
 def test_the_layer_computes_what_the_formula_says():
@@ -85,7 +85,7 @@ def test_the_layer_computes_what_the_formula_says():
         lora.a.normal_()
         lora.b.normal_()
     x = torch.randn(4, 5)
-    expected = x @ (lora.base.weight + 1.5 * lora.b @ lora.a).T + lora.base.bias
+    expected = x @ (lora.base.weight + 1.5 * lora.b[0] @ lora.a[0]).T + lora.base.bias
     torch.testing.assert_close(lora(x), expected)
 
 

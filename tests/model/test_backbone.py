@@ -8,7 +8,7 @@ import torch
 from fltac.config import Model
 from fltac.errors import InputError
 from fltac.model.backbone import build, load_base, locate, skeleton
-from fltac.model.training import Work, train
+from fltac.model.training import Learner, Work, train
 
 
 def test_the_head_is_taken_off_and_the_pooler_stays(tiny_world):
@@ -35,7 +35,7 @@ def test_training_leaves_every_frozen_weight_as_it_was(tiny_world):
     task = tiny_world.tasks["mood"]
     adapter = np.ones(tiny_world.spec.size, np.float32) / 50
     work = Work(task.train, [np.arange(8)] * 3)
-    done = train(backbone, adapter, [tiny_world.start_head("mood")], [work], 1e-2, 0)
+    (done,) = train(backbone, [Learner(adapter, [tiny_world.start_head("mood")], [work])], 1e-2)
     assert not np.array_equal(done.adapter, adapter)
     assert tiny_world.base.checksum() == before
 

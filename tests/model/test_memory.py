@@ -10,7 +10,7 @@ from fltac.config import Model
 from fltac.errors import InputError
 from fltac.model.backbone import build, load_base
 from fltac.model.memory import recompute
-from fltac.model.training import Work, train
+from fltac.model.training import Learner, Work, train
 from fltac.world import build as build_world
 from fltac.world import plan
 from tests.tiny import write_tiny
@@ -25,7 +25,7 @@ def test_layers_that_are_computed_twice_learn_the_same(tmp_path, make):
     for twice in (False, True):
         backbone = build(world.base, world.experiment.adapter, False, gradient_checkpointing=twice)
         work = Work(task.train, [np.arange(8)] * 3)
-        learned.append(train(backbone, world.start, [world.start_head(name)], [work], 1e-2, 0))
+        learned += train(backbone, [Learner(world.start, [world.start_head(name)], [work])], 1e-2)
     np.testing.assert_allclose(learned[1].adapter, learned[0].adapter, atol=1e-6)
     assert np.abs(learned[0].adapter - world.start).max() > 1e-3
     assert learned[1].loss == pytest.approx(learned[0].loss)

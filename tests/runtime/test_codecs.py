@@ -5,8 +5,9 @@ import pytest
 import torch
 
 import fltac
-from fltac.client import Host, orders
+from fltac.client import orders
 from fltac.estimate import estimate
+from fltac.host import Host
 from fltac.server.aggregator import Aggregator
 from fltac.wire.codecs import decode, measure
 from fltac.wire.messages import Update

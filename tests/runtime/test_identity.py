@@ -42,6 +42,9 @@ CHANGES = (
 )
 ALIKE = 'changes=[{type="client-drifts", round=3, task="mood", becomes="weather", share=0.3}]'  # heads of one shape
 METHODS = {
+    "one adapter a pass": ["training.pack=1"],
+    "five adapters a pass": ["training.pack=5"],
+    "two shared adapters a pass": ["method=fedit", "training.pack=2", "clients.fraction=0.5"],
     "fedit": ["method=fedit"],
     "full": ["method=full", "wire.up=int8"],
     "local heads, half the clients": ["exchange.heads=local", "clients.fraction=0.5", "similarity.of=step"],

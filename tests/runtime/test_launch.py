@@ -26,6 +26,7 @@ def test_the_run_directory_has_what_the_contract_says(finished):
     assert names == {
         "experiment.json", "provenance.json", "rounds.jsonl", "updates.parquet", "evaluations.parquet",
         "clusters.parquet", "layers.parquet", "alerts.jsonl", "adapters", "checkpoint", "summary.json", ".lock",
+        "tasks.json",
     }  # fmt: skip
     provenance = json.loads((finished / "provenance.json").read_text())
     assert provenance["runtime"] == "local"

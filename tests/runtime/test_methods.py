@@ -5,9 +5,10 @@ import pytest
 from safetensors.numpy import load_file
 
 import fltac
-from fltac.client import Host, orders
+from fltac.client import orders
 from fltac.data.batching import evaluation_batches
 from fltac.estimate import estimate
+from fltac.host import Host
 from fltac.model.adapters import start_adapter
 from fltac.model.training import Work, evaluate
 from fltac.records.store import RunDirectory

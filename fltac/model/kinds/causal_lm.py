@@ -13,10 +13,8 @@ from torch import nn
 from fltac.config import Task, Training
 from fltac.data.columns import Rows, Split, prompts, texts
 from fltac.errors import InputError, Problem
-from fltac.model.kinds.kind import Batch, Source
+from fltac.model.kinds.kind import NOTHING_ASKED, Answers, Batch, Source
 from fltac.model.kinds.tokens import end_to_end, places, tokenizer, too_long
-
-NOTHING_ASKED = -100
 
 
 @dataclass(frozen=True)
@@ -109,13 +107,13 @@ class CausalLm:
         tensors = {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
         return Batch(tensors, torch.from_numpy(answers).to(device))
 
-    def answer(self, module: nn.Module, head: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    def answer(self, module: nn.Module, head: nn.Module, batch: Batch) -> Answers:
         """Logits are made where some response of the batch goes on: over a vocabulary they are most of the memory."""
         asked = (batch.answers != NOTHING_ASKED).any(dim=0).nonzero()[:, 0]
         logits = module(**batch.inputs, use_cache=False, logits_to_keep=asked).logits  # (b, asked, choices)
         right = batch.answers[:, asked]
         there = right != NOTHING_ASKED
-        return logits[there].float(), right[there]
+        return Answers(logits[there].float(), right[there], there.nonzero()[:, 0])
 
 
 def fitted(prompt: list[int], response: list[int], longest: int) -> tuple[list[int], list[int]]:

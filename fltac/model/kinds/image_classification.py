@@ -16,7 +16,7 @@ from torch import nn
 from fltac.config import Task, Training
 from fltac.data.columns import Rows, Split, images
 from fltac.errors import InputError, Problem
-from fltac.model.kinds.kind import Batch, Source, classify, inputs_of, labelled
+from fltac.model.kinds.kind import Answers, Batch, Source, classify, inputs_of, labelled
 
 PROCESSOR = "preprocessor_config.json"
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation of its colours
@@ -88,7 +88,7 @@ class ImageClassification:
         mean, std = (torch.tensor(one, device=device)[:, None, None] for one in (examples.mean, examples.std))
         return Batch({"pixel_values": (pixels - mean) / std}, torch.from_numpy(examples.answers[rows]).to(device))
 
-    def answer(self, module: nn.Module, head: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    def answer(self, module: nn.Module, head: nn.Module, batch: Batch) -> Answers:
         return classify(module, head, batch)
 
 

@@ -14,6 +14,7 @@ from fltac.data.columns import Rows, Split, classes, labels
 from fltac.errors import Problem
 
 Source = tuple[str, str | None]  # a folder or hub id, and a revision
+NOTHING_ASKED = -100  # what torch's losses leave out
 
 
 class Examples(Protocol):
@@ -32,7 +33,15 @@ class Examples(Protocol):
 
 class Batch(NamedTuple):
     inputs: dict[str, torch.Tensor]
-    answers: torch.Tensor  # (b,) int64 classes; (b, t) int64 tokens, -100 where nothing is asked
+    answers: torch.Tensor  # (b,) int64 classes; (b, t) int64 tokens, NOTHING_ASKED where nothing is
+
+
+class Answers(NamedTuple):
+    """What a model answers to a batch."""
+
+    logits: torch.Tensor  # (m, choices) float32
+    right: torch.Tensor  # (m,) int64
+    rows: torch.Tensor  # (m,) int64: whose answers they are
 
 
 class Kind(Protocol):
@@ -67,14 +76,29 @@ class Kind(Protocol):
     def collate(self, examples: Any, rows: np.ndarray, device: torch.device) -> Batch:
         """The rows of what `encode` made as one batch."""
 
-    def answer(self, module: nn.Module, head: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits (m, choices) float32 and right answers (m,); both losses and accuracy are made of them."""
+    def answer(self, module: nn.Module, head: nn.Module, batch: Batch) -> Answers:
+        """Both losses and accuracy are made of them."""
 
 
-def classify(module: nn.Module, head: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits (b, classes) and classes (b,): with its head taken off, the model's logits are what goes into the head."""
+def classify(module: nn.Module, head: nn.Module, batch: Batch) -> Answers:
+    """One answer a row: with its head taken off, the model's logits are what goes into the head."""
     features: torch.Tensor = module(**batch.inputs).logits
-    return head(features.float()), batch.answers
+    return Answers(head(features.float()), batch.answers, torch.arange(len(features), device=features.device))
+
+
+def side_by_side(batches: Sequence[Batch]) -> Batch:
+    """Batches of as many rows each as one, in order; shorter texts are padded at their end with what is masked."""
+    if len(batches) == 1:
+        return batches[0]
+    inputs = {name: _padded([batch.inputs[name] for batch in batches], 0) for name in batches[0].inputs}
+    return Batch(inputs, _padded([batch.answers for batch in batches], NOTHING_ASKED))
+
+
+def _padded(tensors: Sequence[torch.Tensor], filler: int) -> torch.Tensor:
+    if tensors[0].ndim == 2:  # (b, t); classes have no length, images have one size
+        longest = max(tensor.shape[1] for tensor in tensors)
+        tensors = [nn.functional.pad(one, (0, longest - one.shape[1]), value=filler) for one in tensors]
+    return torch.cat(list(tensors))
 
 
 def labelled(

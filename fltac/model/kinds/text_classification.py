@@ -15,7 +15,7 @@ from torch import nn
 from fltac.config import Task, Training
 from fltac.data.columns import Rows, Split, texts
 from fltac.errors import InputError, Problem
-from fltac.model.kinds.kind import Batch, Source, classify, inputs_of, labelled
+from fltac.model.kinds.kind import Answers, Batch, Source, classify, inputs_of, labelled
 from fltac.model.kinds.tokens import end_to_end, places, tokenizer, too_long
 
 
@@ -94,7 +94,7 @@ class TextClassification:
         tensors = {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
         return Batch(tensors, torch.from_numpy(examples.answers[rows]).to(device))
 
-    def answer(self, module: nn.Module, head: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    def answer(self, module: nn.Module, head: nn.Module, batch: Batch) -> Answers:
         return classify(module, head, batch)
 
 

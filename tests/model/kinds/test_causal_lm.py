@@ -9,11 +9,12 @@ from torch import nn
 
 import fltac
 from fltac.data.batching import evaluation_batches
+from fltac.model.adapters import start_adapter
 from fltac.model.backbone import build
 from fltac.model.generation import write_answers
 from fltac.model.kinds import KINDS
 from fltac.model.kinds.causal_lm import Dialogues, fitted
-from fltac.model.training import Work, evaluate, train
+from fltac.model.training import Learner, Work, evaluate, train
 from fltac.world import build as build_world
 from fltac.world import plan
 from tests.tiny_kinds import write_tiny_dialogues
@@ -75,7 +76,7 @@ def test_a_batch_asks_for_the_next_token_of_the_response_alone():
 def losses(backbone, examples, rows):
     batch = KIND.collate(examples, np.array(rows), CPU)
     with torch.no_grad():
-        logits, right = KIND.answer(backbone.module, nn.Identity(), batch)
+        logits, right, _ = KIND.answer(backbone.module, nn.Identity(), batch)
     return nn.functional.cross_entropy(logits, right, reduction="none").numpy()
 
 
@@ -111,13 +112,28 @@ def test_there_is_no_head_and_a_task_is_learned(world, backbone):
     test = Work(task.test, evaluation_batches(task.test.lengths, 8))
     assert head.shape == (0, 1)
     before = evaluate(backbone, start, head, test)
-    done = train(backbone, start, [head], [Work(task.train, [np.arange(8) + 8 * (i % 4) for i in range(150)])], 3e-2, 0)
+    work = Work(task.train, [np.arange(8) + 8 * (i % 4) for i in range(150)])
+    (done,) = train(backbone, [Learner(start, [head], [work])], 3e-2)
     after = evaluate(backbone, done.adapter, done.heads[0], test)
     assert before.num_answers == 2 * before.num_examples  # a word and the end
     assert after.accuracy > 0.9 > before.accuracy
     assert after.mean_loss < before.mean_loss
     written = write_answers(backbone, done.adapter, task.test, np.arange(6), 4, 16)
     assert np.mean([one == other for one, other in zip(written, responses(task.test), strict=False)]) > 0.8
+
+
+def test_side_by_side_each_learns_what_it_learns_alone(world, backbone):
+    """Texts and responses of other lengths; one of the two has fewer rows."""
+    short, long = world.tasks["opposites"].train, world.tasks["twice"].train
+    works = [Work(short, [np.arange(4), np.arange(4, 8)]), Work(long, [np.arange(6), np.arange(6, 12)])]
+    learners = [
+        Learner(start_adapter(world.spec, seed), [np.zeros((0, 1), np.float32)], [work])
+        for seed, work in enumerate(works)
+    ]
+    for done, learner in zip(train(backbone, learners, 1e-2), learners, strict=True):
+        (wanted,) = train(backbone, [learner], 1e-2)
+        assert done.loss == pytest.approx(wanted.loss, rel=1e-4)
+        np.testing.assert_allclose(done.adapter, wanted.adapter, rtol=1e-4, atol=2e-5)
 
 
 def responses(examples):
