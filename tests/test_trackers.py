@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import struct
+import time
 
 import pytest
 
@@ -46,6 +47,7 @@ def told_again(run, tracker):
         for line in lines:
             track(line)
         track.close(failed)
+        time.sleep(1.1)  # wandb names folders by seconds
     return [first, second, third]
 
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from socket import create_server
 from tempfile import mkdtemp
@@ -162,7 +163,7 @@ def test_a_gauge_that_was_set_once_holds_until_the_next(swept):
     (left,) = server.series('ray_fltac_sweep_points{status="left"} == 2')
     times = [at for at, _ in left["values"]]
     assert len(times) >= 5
-    assert times[-1] - times[0] == len(times) - 1  # a value each second
+    assert max(after - before for before, after in pairwise(times)) <= 5  # a busy machine asks late; Ray forgets later
 
 
 def test_figures_are_those_of_the_records(swept):
