@@ -102,16 +102,15 @@ def metrics_port() -> int | None:
     asked = os.environ.get("FLTAC_METRICS_PORT")
     if not asked:
         return None
+    what = "must be a free port: {}; name another, or leave it out"
+    if not (asked.isdecimal() and 0 < int(asked) < 2**16):
+        raise InputError(Problem("FLTAC_METRICS_PORT", what.format("that is none"), asked), "environment")
     try:
-        port = int(asked)
-        if not 0 < port < 2**16:
-            raise ValueError
-        with socket.create_server(("", port)):
-            return port
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "that is none"
-        what = f"must be a free port: {why}; name another, or leave it out"
-        raise InputError(Problem("FLTAC_METRICS_PORT", what, asked), "environment") from None
+        socket.create_server(("", int(asked))).close()
+    except OSError as error:
+        problem = Problem("FLTAC_METRICS_PORT", what.format(error.strerror), asked)
+        raise InputError(problem, "environment") from None
+    return int(asked)
 
 
 def _gpus() -> int:
