@@ -125,11 +125,13 @@ def survived(out: Path, file: Path, overrides: Sequence[str], plan: Plan, addres
         told = json.dumps([[*place, victim] for place, victim in left.items()])
         command = [sys.executable, "-m", "benchmarks.chaos", str(out), "--one", told, "--file", str(file)]
         command += ["--address", address, "--after", str(after), "--overrides", *overrides]
-        done = subprocess.run(command, timeout=LONGEST, capture_output=True, text=True, check=False)
+        said = out.with_name("driver.log")  # no pipe: whoever else holds its end would be waited for
+        with said.open("w") as log:
+            done = subprocess.run(command, timeout=LONGEST, stdout=log, stderr=log, check=False)
         if done.returncode == 0:
             return attempt
         if done.returncode != -signal.SIGKILL:
-            raise RuntimeError(done.stderr[-2000:])
+            raise RuntimeError(said.read_text()[-2000:])
     raise RuntimeError("the driver died more often than the plan says")
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from fltac.config import Adversary, Backdoor, Experiment, Scaled
+from fltac.data.tasks import TaskData
+from fltac.errors import Problem
 from fltac.seeds import generator
 from fltac.wire.messages import AdapterSpec
 
@@ -23,6 +25,19 @@ def poisoned(experiment: Experiment) -> frozenset[int]:
     clients = experiment.clients.count
     order = generator(experiment.seed, "adversary").permutation(clients)
     return frozenset(order[: round(experiment.adversary.share * clients)].tolist())
+
+
+def misfits(experiment: Experiment, tasks: Sequence[TaskData]) -> list[Problem]:
+    """Whether the tasks have the classes that are to be changed."""
+    adversary = experiment.adversary
+    if adversary is None or adversary.type not in DATA:
+        return []
+    if not all(task.classes for task in tasks):
+        what = f"changes classes, and {experiment.model.kind} has none; use sign_flip or scaled"
+        return [Problem("adversary.type", what, adversary.type)]
+    target = adversary.target if isinstance(adversary, Backdoor) else 0
+    lack = [task.name for task in tasks if target >= len(task.classes)]
+    return [Problem("adversary.target", f"is no class of {' and '.join(lack)}; lower it", target)] if lack else []
 
 
 def spoiled(adversary: Adversary | None, examples: Any, classes: int, draw: np.random.Generator) -> Any:

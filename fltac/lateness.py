@@ -1,7 +1,8 @@
-"""Who comes too late in a round, by simulated time: the same on every machine."""
+"""Who comes too late in a round: by simulated time the same on every machine, by real time whoever is."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,3 +21,11 @@ def late(world: World, round: int, rows: Sequence[Mapping[str, Any]]) -> dict[in
         elif place >= wanted:
             found[client] = f"{seconds:.3g} s, after the {wanted} that the round waits for"
     return found
+
+
+def deadline(world: World, round: int) -> tuple[float, int] | None:
+    """By real time: seconds, and clients, after which a round does not wait; None where all are waited for."""
+    limit, clients = world.experiment.faults.round_deadline_s, world.experiment.clients
+    if world.experiment.faults.clock == "simulated" or (limit is None and clients.select == 1):
+        return None
+    return math.inf if limit is None else limit, world.awaited(round)

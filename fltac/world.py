@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fltac.adversary import DATA, MARKED, Upload, marked, poisoned, spoiled, upload
+from fltac.adversary import MARKED, Upload, marked, misfits, poisoned, spoiled, upload
 from fltac.config import Backdoor, Experiment, Network, Tier, parse_codec
 from fltac.data.partition import partition
 from fltac.data.shards import Key, Shard, Shards, pooled
@@ -142,13 +142,6 @@ class World:
         """How many clients a round waits for: the first of those that are drawn."""
         return max(1, math.floor(self.experiment.clients.fraction * len(self.held(round)) + 0.5))
 
-    def deadline(self, round: int) -> tuple[float, int] | None:
-        """By real time: seconds, and clients, after which a round does not wait; None where all are waited for."""
-        limit, enough = self.experiment.faults.round_deadline_s, self.awaited(round)
-        if self.experiment.faults.clock == "simulated" or (limit is None and self.experiment.clients.select == 1):
-            return None
-        return math.inf if limit is None else limit, enough
-
     @cached_property
     def lines(self) -> Sequence[Network | Tier]:
         """Each client's line and machine."""
@@ -205,7 +198,7 @@ def plan(experiment: Experiment) -> Plan:
         shards = partition(tasks, experiment.clients, experiment.seed, experiment.changes)
         if experiment.exchange.data == "pooled":
             shards = pooled(shards, experiment.clients.fraction)
-        problems += _idle(tasks, shards, experiment.rounds) + _aimless(tasks, experiment)
+        problems += _idle(tasks, shards, experiment.rounds) + misfits(experiment, tasks)
     except InputError as error:
         problems += error.problems
     try:
@@ -227,9 +220,6 @@ def _missing(experiment: Experiment) -> list[Problem]:
     if training.generate and not KINDS[experiment.model.kind].writes:
         what = f"is for models that write; {experiment.model.kind} answers with a class"
         problems.append(Problem("training.generate", what, training.generate))
-    if experiment.adversary and experiment.adversary.type in DATA and not KINDS[experiment.model.kind].trains_head:
-        what = f"changes classes, and {experiment.model.kind} has none; use sign_flip or scaled"
-        problems.append(Problem("adversary.type", what, experiment.adversary.type))
     try:
         if training.generate:
             require_rouge(training.generate)
@@ -248,16 +238,6 @@ def _idle(tasks: Sequence[TaskData], shards: Shards, rounds: int) -> list[Proble
     problems = [Problem("changes", "leave no client with data in these rounds; keep one", idle)] if idle else []
     what = "leave these tasks to nobody but by a drift; let a client that holds them be there in a round"
     return problems + ([Problem("changes", what, lost)] if lost else [])
-
-
-def _aimless(tasks: Sequence[TaskData], experiment: Experiment) -> list[Problem]:
-    """A backdoor to a class that a task does not have."""
-    if not isinstance(experiment.adversary, Backdoor):
-        return []
-    target = experiment.adversary.target
-    lack = [task.name for task in tasks if task.classes and target >= len(task.classes)]
-    what = f"is no class of {' and '.join(lack)}; lower it"
-    return [Problem("adversary.target", what, target)] if lack else []
 
 
 def build(plan: Plan) -> World:

@@ -11,6 +11,7 @@ import torch
 
 from fltac.client import Job, Ledger, Order
 from fltac.host import Host
+from fltac.lateness import deadline
 from fltac.model.training import Score
 from fltac.records.left_out import LeftOut
 from fltac.server.aggregator import Aggregator
@@ -39,7 +40,7 @@ class LocalRuntime:
 
     def train(self, round: int, orders: Sequence[Order], post: Post) -> tuple[Mapping[int, Any], Ledger]:
         updates, ledger = dict[int, Any](), Ledger([], {}, [])
-        began, limit = time.monotonic(), self.world.deadline(round)
+        began, limit = time.monotonic(), deadline(self.world, round)
         for _, pack in groupby(orders, key=lambda order: order.pack):
             together, took = list(pack), time.monotonic() - began
             if limit and (took > limit[0] or len(updates) >= limit[1]):

@@ -75,7 +75,9 @@ class RayRuntime:
 
     def train(self, round: int, orders: Sequence[Order], post: Post) -> tuple[Mapping[int, Any], Ledger]:
         self._trained = round, orders, post  # what can be trained again
-        return self._train(round, orders, post, self.world.deadline(round))
+        from fltac.lateness import deadline  # takes torch
+
+        return self._train(round, orders, post, deadline(self.world, round))
 
     def _train(
         self, round: int, orders: Sequence[Order], post: Post, limit: tuple[float, int] | None = None
