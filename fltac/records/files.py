@@ -8,6 +8,7 @@ import fcntl
 import os
 import platform
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -57,11 +58,19 @@ class Lock:
 
     _file = -1
 
-    def __init__(self, folder: Path) -> None:
-        """Raises InputError where another process holds it."""
+    def __init__(self, folder: Path, patience: float = 0.0) -> None:
+        """Raises InputError where another process holds it, after so many seconds."""
         self._file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        end = time.monotonic() + patience
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            while True:
+                try:
+                    fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() >= end:
+                        raise
+                    time.sleep(0.2)
         except BlockingIOError:
             holder = os.read(self._file, 200).decode(errors="replace") or "another process"
             self.release()

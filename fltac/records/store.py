@@ -63,9 +63,10 @@ class RunDirectory:
             raise InputError(Problem("", "is no run directory (it has no experiment.json)"), str(path))
         return run
 
-    def claim(self) -> None:
-        """Nobody else writes the run until `release`, or while this object lives. Raises InputError where one does."""
-        self._lock = self._lock or Lock(self.path)
+    def claim(self, patience: float = 0.0) -> None:
+        """Nobody else writes the run until `release`, or while this object lives. Raises InputError where one does,
+        after so many seconds."""
+        self._lock = self._lock or Lock(self.path, patience)
 
     def release(self) -> None:
         """Others may go on with the run."""

@@ -98,7 +98,7 @@ def _probe(probe: str, mark: str, node: str) -> str:
             return "another file lies there"
         Path(f"{probe}-{node}").touch()
     except OSError as error:
-        return f"there is {error.strerror.lower() if error.strerror else error!r}"
+        return f"there is {(error.strerror or str(error)).lower()}"
     return ""
 
 

@@ -44,6 +44,9 @@ class Brief:
         return tune.PlacementGroupFactory([{"CPU": 0}, *self.need(config).bundles])
 
 
+ORPHAN_SECONDS = 120.0  # that a process of a driver which was killed may go on writing, until its Ray has noticed
+
+
 class Trial(tune.Trainable):  # type: ignore[misc]
     """One point after another in one process; a step is a round."""
 
@@ -92,7 +95,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         experiment, run = self.brief.study.experiment(params), self.brief.directory.run(number)
         self.last = experiment.rounds
         if run.experiment_file.is_file():
-            run.claim()
+            run.claim(ORPHAN_SECONDS)
             run.count_restart()
         else:
             shutil.rmtree(run.path, ignore_errors=True)  # what a torn start left

@@ -50,7 +50,7 @@ def token_head():
         yield url, env
     finally:
         head.terminate()  # and with it all that it started
-        head.wait(timeout=30)
+        head.wait(timeout=120)
         shutil.rmtree(folder, ignore_errors=True)
 
 

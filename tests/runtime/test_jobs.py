@@ -42,7 +42,7 @@ def test_a_job_is_sent_followed_and_ends_as_its_run_ends(token_head, tiny_file, 
     out, err = homeless.communicate(timeout=120)
     assert homeless.returncode == 2, err
     assert "environment: FLTAC_RUNS: set it to an absolute folder" in out
-    out, err = good.communicate(timeout=180)
+    out, err = good.communicate(timeout=400)
     assert good.returncode == 0, out + err
     assert re.match(rf"job raysubmit_\w+ at {url}: its log follows", out)
     assert "round 1/1  loss " in out
