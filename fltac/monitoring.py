@@ -134,9 +134,9 @@ def round_samples(record: RoundRecord) -> Iterator[Sample]:
     yield Sample("fltac_noise_ratio", line["noise"] / max(sum(row["size"] for row in clusters), 1))
     yield Sample("fltac_churn_ratio", line["churn"])
     yield Sample("fltac_cannot_link_violations", line["conflicts"])
-    if persistence := [row["persistence"] for row in clusters if row["persistence"] is not None]:
+    if persistence := [row["persistence"] for row in clusters if row.get("persistence") is not None]:
         yield Sample("fltac_cluster_persistence_ratio", min(persistence))
-    if errors := [row["aggregation_error"] for row in clusters if row["aggregation_error"] is not None]:
+    if errors := [row["aggregation_error"] for row in clusters if row.get("aggregation_error") is not None]:
         yield Sample("fltac_aggregation_error_ratio", max(errors))
 
 
