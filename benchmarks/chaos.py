@@ -70,9 +70,9 @@ class Chaos:
         self._strike("merge")
         return done
 
-    def snapshot(self) -> dict[str, bytes]:
+    def snapshot(self, whole: bool) -> dict[str, bytes]:
         self._strike("record")
-        return self.runtime.snapshot()
+        return self.runtime.snapshot(whole)
 
     def _strike(self, stage: str) -> None:
         victim = self.plan.get((self.round, stage))

@@ -40,5 +40,6 @@ def federate(world: World, runtime: Runtime, run: RunDirectory) -> Iterator[Roun
         there.update(drawn)
         truths = world.truths(step.heard)
         record = round_record(round, ledger.rows, step._asdict(), judged, truths, clock, rules, base, ledger.lost)
-        run.finish_round(record, runtime.snapshot(), states, world.experiment.checkpoint.keep)
+        keep = world.experiment.checkpoint.keep
+        run.finish_round(record, runtime.snapshot(keep > 0), states, keep)
         yield record

@@ -29,5 +29,5 @@ class Runtime(Protocol):
     def evaluate(self, jobs: Sequence[Job], post: Post) -> list[Score]:
         """A score a job, in order."""
 
-    def snapshot(self) -> dict[str, bytes]:
-        """The server's state as files."""
+    def snapshot(self, whole: bool) -> dict[str, bytes]:
+        """The server's state as files; or its clusters alone, from which nothing can be gone on."""

@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Names = Annotated[tuple[str, ...], Field(strict=False)]  # a TOML array, kept as a tuple
 Positive = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 _false_is_none = BeforeValidator(lambda value: None if value is False else value)  # false: never
 Bound = Annotated[Share | None, _false_is_none]

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from fltac.config.adversary import Adversary
-from fltac.config.base import Bound, Budget, Config, Positive
+from fltac.config.base import Bound, Budget, Config, NotNegative, Positive
 from fltac.config.changes import Change, ClientDrifts, ClientJoins, TaskBegins, TaskEnds
 from fltac.config.codec import DownCodec, UpCodec, parse_codec
 from fltac.config.faults import Faults
@@ -51,7 +51,7 @@ class Wire(Config):
 class Checkpoint(Config):
     """What `fltac resume` goes on from, written after each round."""
 
-    keep: Positive = 2  # the last so many: one may turn out to be torn
+    keep: NotNegative = 2  # the last so many: one may turn out to be torn; 0: none, and nothing to go on from
 
 
 class Alerts(Config):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from fltac.config.base import Config, Names, Positive, Share
+from fltac.config.base import Config, Names, NotNegative, Positive, Share
 
 
 class HubTask(Config):
@@ -88,12 +88,12 @@ class Clients(Config):
 
 
 class Training(Config):
-    steps: Positive = 50  # a task and round
+    steps: NotNegative = 50  # a task and round; 0: nobody learns, which shows what all the rest takes
     batch_size: Positive = 32
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     max_length: Annotated[int, Field(ge=4)] = 128  # tokens
     image_size: Positive = 224  # pixels, both ways
     eval_batch_size: Positive = 64
-    generate: Annotated[int, Field(ge=0)] = 0  # test examples of a task that are answered after the last round
+    generate: NotNegative = 0  # test examples of a task that are answered after the last round
     pack: Positive | Literal["auto"] = "auto"  # adapters in one forward pass at most; auto: while their tokens are few
     gradient_checkpointing: bool = False  # compute layers twice and keep less: memory for time

@@ -73,11 +73,13 @@ def train(backbone: Backbone, learners: Sequence[Learner], rate: float) -> list[
     One forward pass takes a batch of each: the base multiplies all rows at once, and no learner sees another.
     All must take turns alike. The base stays frozen and in eval mode; the optimiser is fresh. Dropout, and a team whose
     members take a part of every batch and all do the same step, are for one learner alone.
-    Raises DivergedError where a loss is no longer finite. Source of the optimiser: arXiv 1711.05101.
+    Without a step all stays as it is, at a loss of 0. Raises DivergedError where a loss is no longer finite. Source of the optimiser: arXiv 1711.05101.
     """
     order = learners[0].turns
     if any(one.turns != order for one in learners):
         raise ValueError("learners that take other turns cannot learn side by side")
+    if not order:
+        return [Trained(one.adapter, list(one.heads), 0.0) for one in learners]
     backbone.adapter.write(*[one.adapter for one in learners])
     layers = [_Heads(matrices, backbone.device) for matrices in zip(*[one.heads for one in learners], strict=True)]
     parameters = backbone.adapter.parameters + [part for layer in layers for part in layer.parameters()]

@@ -93,16 +93,17 @@ class RunDirectory:
 
     def finish_round(self, record: RoundRecord, server: Mapping[str, bytes], states: States, keep: int = 2) -> None:
         """Tables and adapters first, then the checkpoint that makes the round count, then its line; of the
-        checkpoints the last `keep` stay."""
+        checkpoints the last `keep` stay. With none the line makes it count, and nothing is there to go on from."""
         for name, rows in record.tables.items():
             self._write_table(name, record.round, rows)
         folder = _round_name(record.round)
         clusters = {name: content for name, content in server.items() if name.startswith("cluster-")}
         write_folder(self.path / "adapters" / folder, clusters)
-        write_checkpoint(self.path / "checkpoint" / folder, [*self.lines(), record.line], server, states)
+        if keep:
+            write_checkpoint(self.path / "checkpoint" / folder, [*self.lines(), record.line], server, states)
         append(self.path / "rounds.jsonl", _json(record.line))
         append(self.path / "alerts.jsonl", b"".join(map(_json, record.line["alerts"])))
-        for old in self._checkpoints()[:-keep]:
+        for old in self._checkpoints()[: -keep or None]:
             shutil.rmtree(old)
 
     def cut_judgements(self) -> None:
@@ -165,19 +166,26 @@ class RunDirectory:
 
     def last_adapters(self) -> tuple[int, dict[int, Path]]:
         """The last finished round and the file of each of its clusters. Raises InputError before the first."""
-        finished = self._checkpoints()
-        if not finished:
-            raise InputError(
-                Problem("", "has no finished round yet; wait, or continue it with fltac resume"), str(self.path)
-            )
-        files = (self.path / "adapters" / finished[-1].name).glob("cluster-*.safetensors")
-        return int(finished[-1].name.removeprefix("round-")), {int(f.stem.removeprefix("cluster-")): f for f in files}
+        round = self._last_round()
+        files = (self.path / "adapters" / _round_name(round)).glob("cluster-*.safetensors")
+        return round, {int(f.stem.removeprefix("cluster-")): f for f in files}
 
     def last_slots(self) -> dict[str, np.ndarray]:
         """What the server knew after the last finished round, a row a slot, by the names in `server.state.dump`."""
-        self.last_adapters()
-        slots: dict[str, np.ndarray] = load_tensors((self._checkpoints()[-1] / "server.safetensors").read_bytes())
+        file = self.path / "checkpoint" / _round_name(self._last_round()) / "server.safetensors"
+        if not file.is_file():
+            what = "keeps no checkpoint, which would tell the slots; run it with checkpoint.keep at 1 or more"
+            raise InputError(Problem("checkpoint.keep", what, 0), str(self.path))
+        slots: dict[str, np.ndarray] = load_tensors(file.read_bytes())
         return slots
+
+    def _last_round(self) -> int:
+        lines = self.lines()
+        if not lines:
+            raise InputError(
+                Problem("", "has no finished round yet; wait, or continue it with fltac resume"), str(self.path)
+            )
+        return int(lines[-1]["round"])
 
     def checkpoint(self) -> Checkpoint:
         """The last finished round whose checkpoint is whole, after the traces of later ones are cut and missing lines

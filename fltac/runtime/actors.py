@@ -61,5 +61,5 @@ class AggregatorActor:
         self.state, report = self.aggregator.step(self.state, parcels(zip(clients, updates, strict=True)), late)
         return report, self.aggregator.post(self.state)
 
-    def snapshot(self) -> dict[str, bytes]:
-        return dump(self.state, self.aggregator.setup.spec)
+    def snapshot(self, whole: bool) -> dict[str, bytes]:
+        return dump(self.state, self.aggregator.setup.spec, whole)

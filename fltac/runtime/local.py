@@ -61,5 +61,5 @@ class LocalRuntime:
     def evaluate(self, jobs: Sequence[Job], post: Post) -> list[Score]:
         return self.host.evaluate(jobs, dict(enumerate(post.payloads)))
 
-    def snapshot(self) -> dict[str, bytes]:
-        return dump(self.state, self.aggregator.setup.spec)
+    def snapshot(self, whole: bool) -> dict[str, bytes]:
+        return dump(self.state, self.aggregator.setup.spec, whole)

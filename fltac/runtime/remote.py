@@ -68,7 +68,8 @@ class RayRuntime:
             raise StoppedError(f"the aggregator did not start: {first_line(error)}") from None
 
     def start(self, files: Mapping[str, bytes]) -> Post:
-        self._files, self._updates, self._stepped = dict(files), dict[int, Any](), False
+        self._files: dict[str, bytes] | None = dict(files)
+        self._updates, self._stepped = dict[int, Any](), False
         post, _ = self._posted(self._ask("start", lambda server: server.start.remote(self._files)))
         self.aggregator.warm_up.remote()  # while the clients train
         return post
@@ -127,10 +128,10 @@ class RayRuntime:
         scores = {index: score for one in done for index, score in zip(one.piece, one.answer, strict=True)}
         return [scores[index] for index in range(len(jobs))]
 
-    def snapshot(self) -> dict[str, bytes]:
-        self._files = self._ask("snapshot", lambda server: server.snapshot.remote())
-        self._updates, self._stepped = {}, False
-        return self._files
+    def snapshot(self, whole: bool) -> dict[str, bytes]:
+        files = self._ask("snapshot", lambda server: server.snapshot.remote(whole))
+        self._files, self._updates, self._stepped = (files if whole else None), {}, False
+        return files
 
     def _step(self, server: Any) -> Any:
         return server.step.remote(list(self._updates), self._late, *self._updates.values())
@@ -151,6 +152,8 @@ class RayRuntime:
 
     def _revive(self) -> None:
         """A new aggregator that knows what the last one knew."""
+        if self._files is None:
+            raise StoppedError("the aggregator was lost, and with checkpoint.keep = 0 nobody knows what it knew")
         ray.kill(self.aggregator)
         self._mend()
         self.aggregator = self._server.remote()

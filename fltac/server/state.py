@@ -140,9 +140,15 @@ def shape_name(classes: int, columns: int) -> str:
     return f"{classes}x{columns}"
 
 
-def dump(state: State, spec: AdapterSpec) -> dict[str, bytes]:
-    """The state as files: `cluster-N.safetensors` each, and `server.safetensors` for the rest."""
-    files = {f"cluster-{n}": _dump_cluster(cluster, spec) for n, cluster in state.clusters.items() if n != START}
+def dump(state: State, spec: AdapterSpec, whole: bool = True) -> dict[str, bytes]:
+    """The state as files: `cluster-N.safetensors` each, and, where it is wanted whole, `server.safetensors` for the
+    rest."""
+    clusters = {n: _dump_cluster(cluster, spec) for n, cluster in state.clusters.items() if n != START}
+    files = {f"cluster-{n}.safetensors": content for n, content in clusters.items()}
+    return files | {"server.safetensors": _dump_rest(state, spec)} if whole else files
+
+
+def _dump_rest(state: State, spec: AdapterSpec) -> bytes:
     keys = sorted(state.labels)
     adapters = np.array([state.adapters[key] for key in keys], dtype=np.float32)
     tensors: dict[str, np.ndarray] = {
@@ -158,8 +164,7 @@ def dump(state: State, spec: AdapterSpec) -> dict[str, bytes]:
         tensors["since"] = np.array([state.since[key] for key in keys], dtype=np.float32)
     header = {"round": state.round, "next_id": state.next_id, "spec": spec.fingerprint.hex()}
     # one entry of metadata, since safetensors writes several in no fixed order
-    files["server"] = save_tensors(tensors, {"state": json.dumps(header)})
-    return {f"{name}.safetensors": content for name, content in files.items()}
+    return bytes(save_tensors(tensors, {"state": json.dumps(header)}))
 
 
 def load(files: Mapping[str, bytes], setup: Setup) -> State:

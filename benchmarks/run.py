@@ -1,0 +1,96 @@
+"""Speed, side by side: `python -m benchmarks.run [W0-16 W3 ...] [--rounds 6]`; Flower too where FLOWER_PYTHON names its Python.
+
+The arms of a workload take turns, round by round, in one run; the first round of each is dropped. They must end with
+the same adapters. Prints a table a workload and writes `benchmarks/results/NAME.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks import arms
+from benchmarks.plain import Learned
+from benchmarks.workloads import WORKLOADS, Workload, written
+
+ARMS = {
+    "bare loop": arms.Bare,
+    "two processes": arms.Processes,
+    "batched": arms.Batched,
+    "authors' way": arms.Authors,
+    "fltac local": arms.Federation,
+    "fltac ray": arms.OnRay,
+    "flower": arms.Flower,
+}
+ONLY = {"batched": ("W1",), "authors' way": ("W3",), "flower": ("W0", "W1", "W2")}
+ALIKE = 1e-4  # of the norm of what was learned
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("workloads", nargs="*", help="W0-64, or W0 for all of its sizes; all where none is named")
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=list(ARMS))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for workload in WORKLOADS:
+        name = f"{workload.name}-{workload.clients}"
+        if not options.workloads or {name, workload.name} & set(options.workloads):
+            chosen = [arm for arm in options.arms if workload.name in ONLY.get(arm, (workload.name,))]
+            if "FLOWER_PYTHON" not in os.environ:
+                chosen = [arm for arm in chosen if arm != "flower"]
+            told(name, measured(workload, chosen, options.rounds))
+
+
+def measured(workload: Workload, names: list[str], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each round but the first, an arm."""
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    with tempfile.TemporaryDirectory() as folder:
+        experiment, file = written(workload, rounds, Path(folder))
+        there = {name: ARMS[name](experiment, file, Path(folder)) for name in names}
+        for round in range(rounds - 1):
+            for name in names[round % len(names) :] + names[: round % len(names)]:
+                began = time.perf_counter()
+                there[name].round()
+                seconds[name].append(time.perf_counter() - began)
+        results = {name: arm.close() for name, arm in there.items()}
+    for name, result in results.items():
+        far = max(distance(result[classes], learned) for classes, learned in results[names[0]].items())
+        print(f"{name}: {far:.1e} from {names[0]}")
+        assert far < ALIKE or name == "authors' way", f"{name} computed something else than {names[0]}"
+    return seconds
+
+
+def distance(one: Learned, other: Learned) -> float:
+    """Of adapters and of heads, by the norm of the other."""
+    return max(float(np.linalg.norm(a - b) / np.linalg.norm(b)) for a, b in zip(one, other, strict=True))
+
+
+def told(name: str, seconds: dict[str, list[float]]) -> None:
+    """The table, and the figures with their machine as JSON."""
+    medians = {arm: statistics.median(values) for arm, values in seconds.items()}
+    others = [arm for arm in medians if not arm.startswith("fltac")]
+    print(f"\n{name:14} {'median':>8} {'least':>8} {'most':>8}   " + "".join(f"{'/ ' + arm:>16}" for arm in others))
+    for arm, values in seconds.items():
+        ratios = "".join(f"{medians[arm] / medians[other]:16.2f}" for other in others)
+        print(f"{arm:14} {medians[arm]:8.4f} {min(values):8.4f} {max(values):8.4f}   {ratios}", flush=True)
+    versions = {package: metadata.version(package) for package in ("fltac", "torch", "transformers", "ray", "numpy")}
+    machine = {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version(), **versions}
+    results = Path(__file__).parent / "results"
+    results.mkdir(exist_ok=True)
+    content = {"workload": name, "machine": machine, "seconds": seconds, "medians": medians}
+    (results / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
