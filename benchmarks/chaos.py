@@ -56,7 +56,7 @@ class Chaos:
 
     def __init__(self, runtime: RayRuntime, plan: Plan, after: float = 0.2) -> None:
         self.runtime, self.plan, self.after, self.struck = runtime, plan, after, list[tuple[int, str, str]]()
-        self.start, self.evaluate = runtime.start, runtime.evaluate
+        self.start, self.evaluate, self.workers = runtime.start, runtime.evaluate, runtime.workers
 
     def train(self, round: int, orders: Sequence[Any], post: Any) -> Any:
         self.round = round

@@ -1,4 +1,6 @@
-"""Speed, side by side: `python -m benchmarks.run [W0-16 W3 ...] [--rounds 6]`; Flower too where FLOWER_PYTHON names its Python.
+"""Speed, side by side: `python -m benchmarks.run [W0-16 W3 ...] [--rounds 6]`.
+
+Flower is an arm where FLOWER_PYTHON names the Python of an environment that has it.
 
 The arms of a workload take turns, round by round, in one run; the first round of each is dropped. They must end with
 the same adapters. Prints a table a workload and writes `benchmarks/results/NAME.json`.
@@ -85,7 +87,12 @@ def told(name: str, seconds: dict[str, list[float]]) -> None:
         ratios = "".join(f"{medians[arm] / medians[other]:16.2f}" for other in others)
         print(f"{arm:14} {medians[arm]:8.4f} {min(values):8.4f} {max(values):8.4f}   {ratios}", flush=True)
     versions = {package: metadata.version(package) for package in ("fltac", "torch", "transformers", "ray", "numpy")}
-    machine = {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version(), **versions}
+    machine = {
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        **versions,
+    }
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)
     content = {"workload": name, "machine": machine, "seconds": seconds, "medians": medians}

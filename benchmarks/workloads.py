@@ -102,9 +102,13 @@ def written(workload: Workload, rounds: int, folder: Path) -> tuple[Experiment, 
     def batches(key: tuple[int, int], round: int) -> Sequence[object]:
         lengths = world.tasks[held[key].task].train.lengths[held[key].indices]
         draw = generator(experiment.seed, "batches", *key, round)
-        return [held[key].indices[rows] for rows in training_batches(lengths, training.steps, training.batch_size, draw)]
+        return [
+            held[key].indices[rows] for rows in training_batches(lengths, training.steps, training.batch_size, draw)
+        ]
 
-    examples = {(name, split): getattr(task, split) for name, task in world.tasks.items() for split in ("train", "test")}
+    examples = {
+        (name, split): getattr(task, split) for name, task in world.tasks.items() for split in ("train", "test")
+    }
     arrays = {
         "config": world.base.config.to_dict(),
         "weights": dict(world.base.weights),

@@ -21,7 +21,7 @@ from fltac.model.training import Learner, Trained, Work, evaluate
 from fltac.records.left_out import LeftOut
 from fltac.seeds import generator
 from fltac.server.state import Post
-from fltac.wire.codecs import NOTHING, decode, encode, measure
+from fltac.wire.codecs import NOTHING, Bytes, decode, encode, measure
 from fltac.wire.feedback import encode_change
 from fltac.wire.lines import seconds as round_seconds
 from fltac.wire.messages import Broadcast, Head, Update, WireError
@@ -80,6 +80,29 @@ class Job(NamedTuple):
     writes: bool = False  # and answer the task's `asked` in the model's own words
 
 
+class Sent(NamedTuple):
+    """A payload as it was opened, and what it costs on the wire."""
+
+    message: Broadcast  # its adapter whole
+    size: Bytes
+
+
+class Mail:
+    """The payloads of a call, each opened when it is first asked for, and only then: nobody writes into them."""
+
+    def __init__(self, world: World, payloads: Mapping[int, bytes]) -> None:
+        self.world, self.payloads, self._opened = world, payloads, dict[int, Sent]()
+
+    def __getitem__(self, index: int) -> Sent:
+        if index not in self._opened:
+            message = decode(self.payloads[index], self.world.spec)
+            if not isinstance(message, Broadcast):
+                raise WireError("an update, which goes the other way")
+            message = replace(message, adapter=self.world.whole(message.adapter))
+            self._opened[index] = Sent(message, measure(self.payloads[index]))
+        return self._opened[index]
+
+
 class Begun(NamedTuple):
     """An adapter of a client's that is about to be trained, and what must be known of it afterwards."""
 
@@ -90,8 +113,9 @@ class Begun(NamedTuple):
     choice: int
     afresh: bool
     own: ClientState
-    downloads: Sequence[bytes]
+    downloads: Sequence[Bytes]
     seconds: float
+    seconds_encode: float
 
 
 class Client:
@@ -101,20 +125,24 @@ class Client:
         self.number, self.state, self.round = order.client, order.state, round
         self.shards, self.world, self.backbone = shards, world, backbone
 
-    def begin(self, payloads: Sequence[bytes]) -> list[Begun]:
+    def begin(self, mail: Mail, payloads: Sequence[int]) -> list[Begun]:
         """What each slot's adapter (or the shared one) starts from, as it was sent or chosen, and its batches."""
         groups, costs = packing.groups(self.world, self.shards), packing.costs(self.world, self.shards)
         offers = [payloads] * len(groups) if self.world.chooses else [[payload] for payload in payloads]
         begun = []
         for (slot, group), cost, offered in zip(groups.items(), costs, offers, strict=True):
             with self.noted(slot):
-                begun.append(self._begin(slot, group, cost, offered))
+                begun.append(self._begin(slot, group, cost, mail, offered))
         return begun
 
-    def _begin(self, slot: int, group: list[int], cost: float, offered: Sequence[bytes]) -> Begun:
+    def _begin(self, slot: int, group: list[int], cost: float, mail: Mail, offered: Sequence[int]) -> Begun:
         experiment, began = self.world.experiment, time.perf_counter()
+        came = [mail[index] for index in offered]
+        opened = time.perf_counter()
         starts = []
-        for sent in map(self._opened, offered):
+        for sent, _ in came:
+            if sent.round != self.round:
+                raise WireError(f"a payload that is none of round {self.round}")
             heads = [head.matrix for head in sent.heads]
             if experiment.exchange.heads == "local":
                 heads = [self.world.own_head(self.state, one, self.shards[one].task) for one in group]
@@ -132,11 +160,14 @@ class Client:
             own[f"gain-{slot}"] = np.array([0.0 if afresh else gain])
         if afresh:
             start, heads = self.world.start_of(self.number), [self.world.start_head(self.shards[slot].task)]
-        seed = int(generator(experiment.seed, "dropout", self.number, slot, self.round).integers(2**31))
+        seed = 0
+        if experiment.adapter.dropout:
+            seed = int(generator(experiment.seed, "dropout", self.number, slot, self.round).integers(2**31))
         learner = Learner(start, heads, [self._work(one) for one in group], seed)
         first = slot == min(self.shards)
-        downloads = offered if first or not self.world.chooses else ()  # a menu is one download for all the slots
-        return Begun(slot, group, learner, cost, choice, afresh, own, downloads, time.perf_counter() - began)
+        downloads = [size for _, size in came] if first or not self.world.chooses else []  # a menu is one for all slots
+        clocks = time.perf_counter() - opened, opened - began
+        return Begun(slot, group, learner, cost, choice, afresh, own, downloads, *clocks)
 
     def end(
         self, each: Sequence[tuple[Begun, Trained, float]]
@@ -167,11 +198,13 @@ class Client:
             adapter = self.world.spec.only_b(adapter)
         who = self.round, self.number, slot, self.world.spec.fingerprint
         update = Update(*who, adapter, tuple(trained), total, begun.choice, begun.afresh)
+        ended = time.perf_counter()
         encoded, left_out = self._encoded(update, begun.learner.adapter)
+        coding = time.perf_counter() - ended
         own = {**begun.own, **left_out}
         if local:
             own |= {f"head-{one}": head for one, head in zip(group, done.heads, strict=True)}
-        up, down = measure(encoded), [measure(payload) for payload in begun.downloads]
+        up, down = measure(encoded), begun.downloads
         if not self.world.sends:
             up, down = NOTHING, []
         row = {
@@ -187,7 +220,8 @@ class Client:
             "num_examples": total,
             "tokens": sum(int(work.examples.lengths[batch].sum()) for work in works for batch in work.batches),
             "train_loss": done.loss,
-            "seconds_train": begun.seconds + seconds + time.perf_counter() - began,
+            "seconds_train": begun.seconds + seconds + time.perf_counter() - began - coding,
+            "seconds_encode": begun.seconds_encode + coding,
         }
         return encoded, own, row
 
@@ -213,12 +247,6 @@ class Client:
         base = spec.only_b(start) if experiment.exchange.factors == "b" else start
         payload, memory = encode_change(update, base, memory, codec, spec, draw)
         return payload, {name: memory}
-
-    def _opened(self, payload: bytes) -> Broadcast:
-        sent = decode(payload, self.world.spec)
-        if not isinstance(sent, Broadcast) or sent.round != self.round:
-            raise WireError(f"a payload that is no broadcast of this run and round {self.round}")
-        return replace(sent, adapter=self.world.whole(sent.adapter))
 
     def _least(self, slot: int, starts: Sequence[tuple[np.ndarray, list[np.ndarray]]]) -> int:
         """The first of least loss over all the slot's training examples. Source: arXiv 2006.04088, Algorithm 1."""

@@ -2,44 +2,48 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 from fltac.client import orders
 from fltac.judging import answers, bars, questions, written
 from fltac.lateness import late
 from fltac.protocol import Runtime
+from fltac.records.clock import Clock
 from fltac.records.rounds import RoundRecord, round_record
 from fltac.records.store import RunDirectory
 from fltac.world import World
 
 
-def federate(world: World, runtime: Runtime, run: RunDirectory) -> Iterator[RoundRecord]:
+def federate(world: World, runtime: Runtime, run: RunDirectory, began: float | None = None) -> Iterator[RoundRecord]:
     """Rounds until the experiment has all of its own; each is on disk when it is yielded."""
+    clock = Clock(began)
     done, files, states = run.checkpoint()
     post = runtime.start(files)
     untuned = post  # v0 is judged after the first round, which need not wait for it
     there = {client for round in range(1, done + 1) for client in world.draw_clients(round)}  # they have the base
+    clock.lap("start")
     for round in range(done + 1, world.experiment.rounds + 1):
-        clock = [time.perf_counter()]
+        clock.lap("record")
         drawn = world.draw_clients(round)
         updates, ledger = runtime.train(round, orders(world, round, drawn, post, states), post)
         states = {**states, **ledger.states}
-        clock.append(time.perf_counter())
+        clock.lap("training")
         post, step = runtime.aggregate(updates, late(world, round, ledger.rows))
-        clock.append(time.perf_counter())
+        clock.lap("server")
         asked = questions(world, round, post, states)
         scores = runtime.evaluate([q.job for q in asked], post)
         judged = {"evaluations": answers(world, asked, scores), "generations": written(world, asked, scores)}
-        clock.append(time.perf_counter())
         if not run.has_bars():
             run.write_tasks(world.described())
-            asked = questions(world, 0, untuned, {})
-            run.write_bars(bars(world, answers(world, asked, runtime.evaluate([q.job for q in asked], untuned))))
+            rows, first = bars(world, runtime, untuned)
+            run.write_bars(rows)
+            scores = [*scores, *first]
+        clock.lap("evaluation")
         rules, base = world.experiment.alerts, world.sends * len(set(drawn) - there) * world.base.bytes
         there.update(drawn)
         truths = world.truths(step.heard)
-        record = round_record(round, ledger.rows, step._asdict(), judged, truths, clock, rules, base, ledger.lost)
-        keep = world.experiment.checkpoint.keep
+        told, keep = step._asdict(), world.experiment.checkpoint.keep
+        seconds = clock.split(runtime.workers, ledger.rows, [score.seconds for score in scores], told, post.seconds)
+        record = round_record(round, ledger.rows, told, judged, truths, seconds, rules, base, ledger.lost)
         run.finish_round(record, runtime.snapshot(keep > 0), states, keep)
         yield record

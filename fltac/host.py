@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from fltac import packing
-from fltac.client import Begun, Client, Job, Ledger, Order
+from fltac.client import Begun, Client, Job, Ledger, Mail, Order
 from fltac.data.batching import evaluation_batches
 from fltac.model.backbone import build
 from fltac.model.generation import write_answers
 from fltac.model.training import DivergedError, Score, Trained, Work, evaluate, train
-from fltac.wire.codecs import decode
 from fltac.world import World
 
 
@@ -30,12 +29,12 @@ class Host:
         self, round: int, orders: Sequence[Order], payloads: Mapping[int, bytes]
     ) -> Iterator[list[bytes] | Ledger]:
         """The encoded updates of each ordered client, one list a client, then the ledger of them all."""
-        ledger, held = Ledger([], {}, []), self.world.held(round)
+        ledger, held, mail = Ledger([], {}, []), self.world.held(round), Mail(self.world, payloads)
         for _, pack in groupby(orders, key=lambda order: order.pack):
             clients = [
                 (Client(order, round, held[order.client], self.world, self.backbone), order.payloads) for order in pack
             ]
-            begun = [(client, one) for client, sent in clients for one in client.begin([payloads[i] for i in sent])]
+            begun = [(client, one) for client, sent in clients for one in client.begin(mail, sent)]
             done = self._trained(begun)
             for client, _ in clients:
                 mine = [(one, *done[index]) for index, (whose, one) in enumerate(begun) if whose is client]
@@ -66,16 +65,16 @@ class Host:
 
     def evaluate(self, jobs: Sequence[Job], payloads: Mapping[int, bytes]) -> list[Score]:
         """A score a job, in order."""
-        scores, training = [], self.world.experiment.training
+        scores, training, mail = [], self.world.experiment.training, Mail(self.world, payloads)
         for job in jobs:
-            sent = decode(payloads[job.payload], self.world.spec)
+            sent, began = mail[job.payload].message, time.perf_counter()
             head = sent.heads[job.head].matrix if job.own_head is None else job.own_head
-            adapter, examples = self.world.whole(sent.adapter), self.world.tasks[job.task].split(job.split)
+            adapter, examples = sent.adapter, self.world.tasks[job.task].split(job.split)
             batches = evaluation_batches(examples.lengths, training.eval_batch_size)
             score = evaluate(self.backbone, adapter, head, Work(examples, batches))
             if job.writes:
                 rows, limits = self.world.tasks[job.task].asked.rows, (training.eval_batch_size, training.max_length)
                 written = write_answers(self.backbone, adapter, examples, rows, *limits)
                 score = score._replace(written=tuple(written))
-            scores.append(score)
+            scores.append(score._replace(seconds=time.perf_counter() - began))
         return scores

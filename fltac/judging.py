@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from fltac.client import ClientState, Job
 from fltac.model.training import Score
+from fltac.protocol import Runtime
 from fltac.records.metrics import CLASS_METRICS, TEXT_METRICS
 from fltac.server.state import Post
 from fltac.timeline import holding
@@ -82,11 +83,14 @@ def _measured(world: World, name: str, score: Score) -> dict[str, float]:
     return found
 
 
-def bars(world: World, untuned: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What a result is to be held against: the untuned model's evaluations, and each task's majority class."""
+def bars(world: World, runtime: Runtime, untuned: Post) -> tuple[list[dict[str, Any]], list[Score]]:
+    """What a result is to be held against: the untuned model's evaluations, and each task's majority class; and the
+    scores that they were made of."""
+    asked = questions(world, 0, untuned, {})
+    scores = runtime.evaluate([question.job for question in asked], untuned)
     majorities = [
         {"task": name, "cluster": None, "split": "test", "metric": "majority", "value": task.majority}
         | {"num_examples": len(task.test)}
         for name, task in world.tasks.items()
     ]
-    return untuned + majorities
+    return answers(world, asked, scores) + majorities, scores

@@ -17,6 +17,8 @@ class Runtime(Protocol):
     but clients and the aggregator.
     """
 
+    workers: int  # that train and judge side by side
+
     def start(self, files: Mapping[str, bytes]) -> Post:
         """The server's first post: v0, or what the files of a snapshot hold."""
 

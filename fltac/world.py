@@ -90,10 +90,18 @@ class World:
 
     def held(self, round: int) -> dict[int, dict[int, Shard]]:
         """Client -> slot -> what it holds in a round (0: what it will hold first), in order."""
-        clients: dict[int, dict[int, Shard]] = {}
-        for (client, slot), shard in holding(self.shards, round).items():
-            clients.setdefault(client, {})[slot] = shard
-        return clients
+        if round not in self._held:
+            clients: dict[int, dict[int, Shard]] = {}
+            for (client, slot), shard in holding(self.shards, round).items():
+                clients.setdefault(client, {})[slot] = shard
+            self._held.clear()
+            self._held[round] = clients
+        return self._held[round]
+
+    @cached_property
+    def _held(self) -> dict[int, dict[int, dict[int, Shard]]]:
+        """The round that was asked for last: all of a round ask for it, and of many clients it takes a while."""
+        return {}
 
     @property
     def splits(self) -> Sequence[str]:
@@ -107,9 +115,11 @@ class World:
 
     def training_examples(self, client: int, name: str) -> Examples:
         """A task's training examples as the client has them: what it makes of them where it is poisoned."""
-        task, adversary = self.tasks[name], self.experiment.adversary if client in self.poisoned else None
+        task = self.tasks[name]
+        if client not in self.poisoned:
+            return task.train
         draw = generator(self.experiment.seed, "adversary", client, name)
-        examples: Examples = spoiled(adversary, task.train, task.classes, draw)
+        examples: Examples = spoiled(self.experiment.adversary, task.train, task.classes, draw)
         return examples
 
     def upload(self, client: int, sent: Upload, trained: Upload) -> Upload:

@@ -36,6 +36,7 @@ class Score(NamedTuple):
     loss_squares: float  # of each answer's, summed: how far the mean may be by chance
     confusion: np.ndarray  # (classes, classes) int64: examples of class i that were taken for j; (0, 0) without a head
     written: tuple[list[int], ...] = ()  # tokens of answers in the model's own words, where they were asked for
+    seconds: float = 0.0  # that it took to find out
 
     @property
     def accuracy(self) -> float:
@@ -73,7 +74,8 @@ def train(backbone: Backbone, learners: Sequence[Learner], rate: float) -> list[
     One forward pass takes a batch of each: the base multiplies all rows at once, and no learner sees another.
     All must take turns alike. The base stays frozen and in eval mode; the optimiser is fresh. Dropout, and a team whose
     members take a part of every batch and all do the same step, are for one learner alone.
-    Without a step all stays as it is, at a loss of 0. Raises DivergedError where a loss is no longer finite. Source of the optimiser: arXiv 1711.05101.
+    Without a step all stays as it is, at a loss of 0.
+    Raises DivergedError where a loss is no longer finite. Source of the optimiser: arXiv 1711.05101.
     """
     order = learners[0].turns
     if any(one.turns != order for one in learners):

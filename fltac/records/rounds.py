@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -44,6 +43,7 @@ UPDATES = pa.schema(
         ("restarted", pa.bool_()),  # the client started from v0: what it was sent no longer fitted its data
         ("train_loss", pa.float64()),
         ("seconds_train", pa.float64()),
+        ("seconds_encode", pa.float64()),  # to bytes and back
         ("norm", pa.float64()),  # Euclidean, of the flat adapter
         ("x", pa.float64()),  # place among the round's adapters: two principal components of the similarity's points
         ("y", pa.float64()),
@@ -121,12 +121,12 @@ def round_record(
     step: Mapping[str, Any],
     judged: Mapping[str, Rows],
     truths: Mapping[Key, str],
-    clock: Sequence[float],
+    seconds: Mapping[str, float],
     rules: Alerts,
     bytes_base: int = 0,
     lost: Sequence[LeftOut] = (),
 ) -> RoundRecord:
-    """Joins what workers (`sent`), server (`step`) and judges say of a round; `clock` has its four moments.
+    """Joins what workers (`sent`), server (`step`) and judges say of a round; `seconds` are its clocks.
 
     Judges say `evaluations`, and `generations` where there are some.
 
@@ -144,7 +144,6 @@ def round_record(
     score = agreement([labels[key] for key in keys], [truths[key] for key in keys])
     evaluations = judged["evaluations"]
     accuracy = accuracies(evaluations, "test")
-    train_clock, server_clock, evaluation_clock = (end - start for start, end in pairwise(clock))
     line: dict[str, Any] = {
         "round": round,
         "accuracy": accuracy,
@@ -166,12 +165,7 @@ def round_record(
         "conflicts": step["conflicts"],
         "churn": step["churn"],
         **score._asdict(),
-        "seconds": clock[-1] - clock[0],
-        "seconds_training": train_clock,
-        "seconds_server": server_clock,
-        "seconds_cluster": step["seconds_cluster"],
-        "seconds_merge": step["seconds_merge"],
-        "seconds_evaluation": evaluation_clock,
+        **seconds,
     }
     line["alerts"] = alerts(line, len(labels), step["clusters"], updates, rules)
     told = {"evaluations": evaluations, "clusters": step["clusters"], "layers": step["layers"]}

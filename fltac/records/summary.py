@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from fltac.records.rounds import accuracies, metrics
@@ -34,6 +34,14 @@ class Summary:
     seconds_server: float
     seconds_evaluation: float
     bytes_base: int = 0  # of the frozen base, once a client that took part; not in bytes_down
+    seconds_start: float = 0.0  # and where `seconds` went, see docs/run-directory.md
+    seconds_train: float = 0.0
+    seconds_evaluate: float = 0.0
+    seconds_encode: float = 0.0
+    seconds_cluster: float = 0.0
+    seconds_merge: float = 0.0
+    seconds_record: float = 0.0
+    seconds_wait: float = 0.0
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)  # task -> loss, f1, .. -> as accuracy
     metrics_untuned: dict[str, dict[str, float]] = field(default_factory=dict)
 
@@ -48,7 +56,7 @@ def summarise(run: RunDirectory) -> Summary:
     evaluations = run.table("evaluations").to_pylist()
     bars = [row for row in evaluations if row["round"] == 0]
     totals = ("bytes_up", "bytes_up_heads", "bytes_down", "bytes_down_heads", "bytes_base")
-    clocks = ("seconds", "seconds_training", "seconds_server", "seconds_evaluation")
+    clocks = [one.name for one in fields(Summary) if one.name.startswith("seconds")]
     judged = ("accuracy", "accuracy_mean", "accuracy_validation")
     clustering = ("clusters", "noise", "conflicts", "ari", "nmi", "matched_accuracy")
     return Summary(

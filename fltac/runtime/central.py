@@ -28,7 +28,12 @@ from fltac.world import World
 
 
 def run_central(
-    world: World, setup: Setup, directory: RunDirectory, need: Need, tell: Callable[[RoundRecord], None]
+    world: World,
+    setup: Setup,
+    directory: RunDirectory,
+    need: Need,
+    tell: Callable[[RoundRecord], None],
+    began: float | None = None,
 ) -> None:
     """The rounds that the run still lacks, on `need.actors` workers; Ray Train's own files are gone afterwards.
 
@@ -46,6 +51,7 @@ def run_central(
             "world": ray.put(world),
             "setup": setup,
             "run": str(directory.path.resolve()),
+            "began": began,
             "records": records,
         },
         scaling_config=train.ScalingConfig(
@@ -79,7 +85,7 @@ def _work(config: dict[str, Any]) -> None:
             _follow(local)
             return
         leader = _Leader(local)
-        for record in federate(local.host.world, leader, RunDirectory(config["run"])):
+        for record in federate(local.host.world, leader, RunDirectory(config["run"]), config["began"]):
             config["records"].put(record)
             leader.report(record.line)
         _say(None)
@@ -95,7 +101,7 @@ class _Leader:
     """The runtime of the first worker: what is trained and judged, all do together."""
 
     def __init__(self, local: LocalRuntime) -> None:
-        self.local = local
+        self.local, self.workers = local, train.get_context().get_world_size()
         self.start, self.aggregate, self.snapshot = local.start, local.aggregate, local.snapshot
 
     def train(self, round: int, orders: Sequence[Order], post: Post) -> tuple[Mapping[int, Any], Ledger]:

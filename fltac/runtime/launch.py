@@ -103,6 +103,7 @@ def _run(
     say: Say,
 ) -> Summary:
     """`begin` touches the disk, so it is called once the input has proved right."""
+    began = time.time()
     try:
         with Tracks(directory, experiment, say) as track:
 
@@ -111,28 +112,35 @@ def _run(
                 tell(record)
 
             if runtime == "local":
-                _in_process(experiment, directory, begin, told)
+                _in_process(experiment, directory, begin, told, began)
             elif experiment.exchange.data == "pooled":
-                _central(experiment, directory, begin, address, told)
+                _central(experiment, directory, begin, address, told, began)
             else:
-                _on_actors(experiment, directory, begin, address, told, say)
+                _on_actors(experiment, directory, begin, address, told, say, began)
         return conclude(directory)
     finally:
         directory.release()
 
 
-def _in_process(experiment: Experiment, directory: RunDirectory, begin: Callable[[], Any], tell: Tell) -> None:
+def _in_process(
+    experiment: Experiment, directory: RunDirectory, begin: Callable[[], Any], tell: Tell, began: float
+) -> None:
     from fltac.runtime.local import LocalRuntime
 
     world, setup = prepare(experiment)
     begin()
     with LocalRuntime(world, setup) as local:
-        for record in rounds(world, local, directory):
+        for record in rounds(world, local, directory, began):
             tell(record)
 
 
 def _central(
-    experiment: Experiment, directory: RunDirectory, begin: Callable[[], Any], address: str | None, tell: Tell
+    experiment: Experiment,
+    directory: RunDirectory,
+    begin: Callable[[], Any],
+    address: str | None,
+    tell: Tell,
+    began: float,
 ) -> None:
     from fltac.runtime.capacity import needed
     from fltac.runtime.central import run_central
@@ -149,7 +157,7 @@ def _central(
             monitor.round(record)
             tell(record)
 
-        run_central(world, setup, directory, cluster.need, told)
+        run_central(world, setup, directory, cluster.need, told, began)
 
 
 def _on_actors(
@@ -159,6 +167,7 @@ def _on_actors(
     address: str | None,
     tell: Tell,
     say: Say,
+    began: float,
 ) -> None:
     from fltac.runtime.capacity import needed
     from fltac.runtime.cluster import Cluster
@@ -176,7 +185,7 @@ def _on_actors(
             say(f"warning: {cluster.warning}")
         remote.load(world, setup)
         monitor.begin(experiment)
-        for record in rounds(world, remote, directory):
+        for record in rounds(world, remote, directory, began):
             monitor.round(record)
             tell(record)
 
@@ -190,11 +199,13 @@ def prepare(experiment: Experiment) -> tuple[World, Setup]:
     return build(prepared), server_setup(prepared)
 
 
-def rounds(world: World, runtime: Runtime, directory: RunDirectory) -> Iterator[RoundRecord]:
-    """Those that the run still lacks, one at a time, on disk when they are yielded."""
+def rounds(
+    world: World, runtime: Runtime, directory: RunDirectory, began: float | None = None
+) -> Iterator[RoundRecord]:
+    """Those that the run still lacks, one at a time, on disk when they are yielded; it began at `began`."""
     from fltac.federation import federate
 
-    return federate(world, runtime, directory)
+    return federate(world, runtime, directory, began)
 
 
 def conclude(directory: RunDirectory) -> Summary:

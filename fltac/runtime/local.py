@@ -22,6 +22,8 @@ from fltac.world import World
 class LocalRuntime:
     """One worker and the aggregator in process. Threads follow `resources.client.num_cpus`, as in an actor."""
 
+    workers = 1
+
     def __init__(self, world: World, setup: Setup) -> None:
         self._threads = torch.get_num_threads()
         torch.set_num_threads(max(1, int(world.experiment.resources.client.num_cpus)))

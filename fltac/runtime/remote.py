@@ -40,7 +40,7 @@ class RayRuntime:
         client = ray.remote(ClientActor).options(
             num_cpus=need.num_cpus, num_gpus=need.num_gpus, scheduling_strategy=place
         )
-        self.need = need
+        self.need, self.workers = need, need.actors
         self.pool = Pool(partial(client.remote, need.num_cpus, need.num_gpus), need)
         self._server = ray.remote(AggregatorActor).options(num_cpus=0, scheduling_strategy=place)
         self.aggregator = self._server.remote()
@@ -129,7 +129,7 @@ class RayRuntime:
         return [scores[index] for index in range(len(jobs))]
 
     def snapshot(self, whole: bool) -> dict[str, bytes]:
-        files = self._ask("snapshot", lambda server: server.snapshot.remote(whole))
+        files: dict[str, bytes] = self._ask("snapshot", lambda server: server.snapshot.remote(whole))
         self._files, self._updates, self._stepped = (files if whole else None), {}, False
         return files
 
@@ -180,9 +180,9 @@ class RayRuntime:
 
     def _posted(self, answer: Any) -> tuple[Post, Any]:
         """The driver owns what is sent, so that it outlives the aggregator and its node."""
-        report, (payloads, addresses, judged) = answer
+        report, (payloads, addresses, judged, seconds) = answer
         kept = [payload if len(payload) <= INLINE else ray.put(payload) for payload in payloads]
-        return Post(kept, addresses, judged), report
+        return Post(kept, addresses, judged, seconds), report
 
     def _cost(self, shards: Iterable[Shard]) -> float:
         """Tokens of a step, over a client's shards: what its part of the round takes, up to a factor."""

@@ -53,6 +53,7 @@ class Aggregator:
         less, or are left out. Raises StoppedError where too few clients came through.
         """
         self.warm_up()  # thread limits hold only for libraries that are there when they are set
+        came_in = time.perf_counter()
         with threadpool_limits(1):  # the same sums in the same order on every machine of a kind
             came, refused, kept = taken(self.setup, state, sent, late)
             compared = self.setup.similarity.of == "step"
@@ -81,8 +82,10 @@ class Aggregator:
                 conflicts=conflicts(sight.found.labels, [client for client, _ in sight.keys]),
                 churn=churn(sight.ids, state.labels),
                 refused=refused,
+                seconds_encode=began - came_in,
                 seconds_cluster=clustered - began,
                 seconds_merge=merged - clustered,
+                seconds_record=time.perf_counter() - merged,
             )
         state = State(state.round + 1, clusters, sight.ids, known, since, sight.next_id, heard, sight.stays, kept)
         return state, report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
@@ -20,11 +21,12 @@ def post(setup: Setup, state: State) -> Post:
 
     And what those of the round before would be sent, which are judged by it, where they are not the same.
     """
-    office = _Office(setup, state)
+    began, office = time.perf_counter(), _Office(setup, state)
     coming, gone = (holding(setup.registry, round) for round in (state.round + 1, state.round))
     plain = office.addresses(coming)
     judged = plain if gone == coming else office.addresses(gone)
-    return Post(office.payloads, office.with_menus(plain, coming), judged)
+    addresses = office.with_menus(plain, coming)
+    return Post(office.payloads, addresses, judged, time.perf_counter() - began)
 
 
 def by_client(slots: Mapping[Key, Slot]) -> dict[int, dict[Key, Slot]]:

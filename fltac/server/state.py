@@ -112,6 +112,7 @@ class Post(NamedTuple):
     payloads: Sequence[Any]  # bytes, or a runtime's reference to them
     addresses: Mapping[Key, Address]  # of the slots of the round to come
     judged: Mapping[Key, Address]  # of those of the round that is over; before the first, of all as they will begin
+    seconds: float  # that it took to make
 
 
 class Step(NamedTuple):
@@ -126,8 +127,10 @@ class Step(NamedTuple):
     conflicts: int  # pairs of one client's slots that it put together
     churn: float  # share of the slots known before that are in another cluster now
     refused: list[LeftOut]  # what came and is not merged
+    seconds_encode: float  # to open and to look at what came
     seconds_cluster: float
     seconds_merge: float
+    seconds_record: float  # to describe what was found
 
 
 def parcels(sent: Iterable[tuple[int, Sequence[bytes]]]) -> list[Parcel]:

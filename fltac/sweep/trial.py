@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         """The run directory is gone on from wherever it stands."""
 
     def _begin(self, number: int, params: Params) -> Iterator[RoundRecord]:
-        experiment, run = self.brief.study.experiment(params), self.brief.directory.run(number)
+        began, experiment, run = time.time(), self.brief.study.experiment(params), self.brief.directory.run(number)
         self.last = experiment.rounds
         if run.experiment_file.is_file():
             run.claim(ORPHAN_SECONDS)
@@ -108,7 +109,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         world, setup = launch.prepare(experiment)
         self.runtime.load(world, setup)
         self.monitor.begin(experiment)
-        return launch.rounds(world, self.runtime, run)
+        return launch.rounds(world, self.runtime, run, began)
 
     @contextmanager
     def _noted(self, number: int, params: Params) -> Iterator[None]:
