@@ -15,7 +15,7 @@ from safetensors.numpy import load as load_tensors
 
 from fltac.errors import InputError, Problem
 from fltac.records.checkpoint import Checkpoint, States, TornError, read_checkpoint, write_checkpoint
-from fltac.records.files import Lock, append, require_new, write, write_folder
+from fltac.records.files import Lock, append, require_new, write, write_all, write_folder
 from fltac.records.rounds import TABLES, RoundRecord, Rows
 
 Say = Callable[[str], None]
@@ -89,20 +89,20 @@ class RunDirectory:
 
     def write_bars(self, evaluations: Rows) -> None:
         """What v0 does on every task, as round 0 of the evaluations."""
-        self._write_table("evaluations", 0, [{"round": 0, **row} for row in evaluations])
+        write(*self._table_file("evaluations", 0, [{"round": 0, **row} for row in evaluations]))
 
     def finish_round(self, record: RoundRecord, server: Mapping[str, bytes], states: States, keep: int = 2) -> None:
         """Tables and adapters first, then the checkpoint that makes the round count, then its line; of the
         checkpoints the last `keep` stay. With none the line makes it count, and nothing is there to go on from."""
-        for name, rows in record.tables.items():
-            self._write_table(name, record.round, rows)
         folder = _round_name(record.round)
+        write_all(dict(self._table_file(name, record.round, rows) for name, rows in record.tables.items()))
         clusters = {name: content for name, content in server.items() if name.startswith("cluster-")}
         write_folder(self.path / "adapters" / folder, clusters)
         if keep:
             write_checkpoint(self.path / "checkpoint" / folder, [*self.lines(), record.line], server, states)
         append(self.path / "rounds.jsonl", _json(record.line))
-        append(self.path / "alerts.jsonl", b"".join(map(_json, record.line["alerts"])))
+        if record.line["alerts"] or not (self.path / "alerts.jsonl").is_file():
+            append(self.path / "alerts.jsonl", b"".join(map(_json, record.line["alerts"])))
         for old in self._checkpoints()[: -keep or None]:
             shutil.rmtree(old)
 
@@ -221,10 +221,11 @@ class RunDirectory:
     def _checkpoints(self) -> list[Path]:
         return sorted((self.path / "checkpoint").glob("round-*"), key=_round_order)
 
-    def _write_table(self, name: str, round: int, rows: Rows) -> None:
+    def _table_file(self, name: str, round: int, rows: Rows) -> tuple[Path, bytes]:
+        """Where a round's rows lie, and as what."""
         sink = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_pylist(rows, schema=TABLES[name]), sink)
-        write(self.path / f"{name}.parquet" / f"{_round_name(round)}.parquet", sink.getvalue().to_pybytes())
+        return self.path / f"{name}.parquet" / f"{_round_name(round)}.parquet", sink.getvalue().to_pybytes()
 
 
 def _round_name(round: int) -> str:

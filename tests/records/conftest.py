@@ -9,13 +9,15 @@ FOUND = [(0, 0, 0), (0, 1, 1), (1, 0, 0)]  # client, slot, cluster
 TRUTHS = {(0, 0): "news", (0, 1): "tweets", (1, 0): "news", (2, 0): "tweets"}
 
 
+SECONDS = {"seconds": 7, "seconds_training": 4, "seconds_server": 1, "seconds_evaluation": 2}
+SECONDS |= {"seconds_cluster": 0.25, "seconds_merge": 0.125}
 REST = {"silhouette": 0.5, "rival": None, "rival_distance": None, "arrived": 0, "left": 0}
 
 
 def _sent(client, slot, task, loss):
     wire = {"bytes_up": 100, "bytes_up_heads": 10, "bytes_up_header": 60}
     wire |= {"bytes_down": 90, "bytes_down_heads": 9, "bytes_down_header": 60}
-    work = {"num_examples": 8, "train_loss": loss, "seconds_train": 0.5}
+    work = {"num_examples": 8, "train_loss": loss, "seconds_train": 0.5, "seconds_encode": 0.25}
     return {"client": client, "slot": slot, "task": task, **wire, **work}
 
 
@@ -54,8 +56,6 @@ def _record(round=1, accuracy=0.5, labels=None, truths=TRUTHS, refused=(), lost=
             "noise": 1,
             "conflicts": 0,
             "churn": 0.0,
-            "seconds_cluster": 0.25,
-            "seconds_merge": 0.125,
             "refused": list(refused),
         },
     }
@@ -67,9 +67,7 @@ def _record(round=1, accuracy=0.5, labels=None, truths=TRUTHS, refused=(), lost=
         _judged("tweets", None, "test", "accuracy", 1.0),
     ]
     sent = [_sent(0, 0, "news", 1.0), _sent(0, 1, "tweets", 2.0), _sent(1, 0, "news", 6.0)]
-    return round_record(
-        round, sent, step, {"evaluations": evaluations}, truths, [10.0, 14.0, 15.0, 17.0], Alerts(), 0, lost
-    )
+    return round_record(round, sent, step, {"evaluations": evaluations}, truths, SECONDS, Alerts(), 0, lost)
 
 
 @pytest.fixture(scope="session")

@@ -53,4 +53,6 @@ def test_the_keys_of_the_contract_are_there(run):
         *("seconds", "seconds_training", "seconds_server"),
     }
     clocks = {"seconds", "seconds_training", "seconds_server", "seconds_evaluation"}
+    clocks |= {f"seconds_{part}" for part in ("start", "train", "evaluate", "encode", "cluster", "merge", "record")}
+    clocks.add("seconds_wait")
     assert {name for name in names if "second" in name or "memory" in name} == clocks
