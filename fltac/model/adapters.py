@@ -114,15 +114,14 @@ class Loras:
         return [getattr(lora, factor) for lora in self.loras for factor in self.trained]
 
     def write(self, *flats: np.ndarray) -> None:
-        each = [self.spec.factors(flat) for flat in flats]
-        for lora, *layer in zip(self.loras, *each, strict=True):
-            for factor, matrices in zip(("a", "b"), zip(*layer, strict=True), strict=True):
-                values = torch.tensor(np.stack(matrices), device=getattr(lora, factor).device)
+        for lora, factors in zip(self.loras, self.spec.factors(np.stack(flats)), strict=True):
+            for factor, stacked in zip(("a", "b"), factors, strict=True):  # (k, r, d_in), (k, d_out, r)
+                values = torch.tensor(stacked, device=getattr(lora, factor).device)
                 setattr(lora, factor, nn.Parameter(values, requires_grad=factor in self.trained))
 
     def read(self) -> list[np.ndarray]:
-        parts = [part for lora in self.loras for part in (lora.a, lora.b)]
-        return [_flat(part[index] for part in parts) for index in range(len(parts[0]))]
+        parts = [part.detach().flatten(1) for lora in self.loras for part in (lora.a, lora.b)]
+        return list(torch.cat(parts, dim=1).cpu().numpy())
 
 
 class Weights:

@@ -109,10 +109,8 @@ def train(backbone: Backbone, learners: Sequence[Learner], rate: float) -> list[
             error.learner = index
             raise error
     adapters = backbone.adapter.read()
-    return [
-        Trained(adapter, [layer.matrix(index) for layer in layers], means[index])
-        for index, adapter in enumerate(adapters)
-    ]
+    heads = zip(*[layer.matrices() for layer in layers], strict=True)
+    return [Trained(*one) for one in zip(adapters, map(list, heads), means, strict=True)]
 
 
 def _losses(backbone: Backbone, layer: _Heads, each: Sequence[tuple[Examples, np.ndarray]]) -> tuple[torch.Tensor, int]:
@@ -197,6 +195,6 @@ class _Heads(nn.Module):
             logits = logits.masked_fill(self.never, -torch.inf)
         return logits.reshape(len(features), -1)
 
-    def matrix(self, index: int = 0) -> np.ndarray:
-        matrix = torch.cat([self.weight, self.bias[:, :, None]], dim=2)[index, : self.classes[index]]
-        return np.asarray(matrix.detach().cpu().numpy())
+    def matrices(self) -> list[np.ndarray]:
+        filled = torch.cat([self.weight, self.bias[:, :, None]], dim=2).detach().cpu().numpy()
+        return [matrix[:classes] for matrix, classes in zip(filled, self.classes, strict=True)]

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ class Images:
     def __len__(self) -> int:
         return len(self.answers)
 
-    @property
+    @cached_property
     def lengths(self) -> np.ndarray:
         return np.ones(len(self), np.int64)
 
