@@ -5,7 +5,7 @@
 The quickstart's MiniLM (6 layers, width 384), or BERT-base shapes with random weights on a GPU, rank 8 on query and
 value, three steps of random tokens an adapter. Each cell is a ratio of medians, seconds of one after another by seconds
 side by side (over 1: packs are faster), arms in turn in one process, after their losses were compared. Prints a table;
-`results/packs.json` has the spread and the machine. `fltac/packing.py` has the constants that were set from it.
+`results/packs.json` has the spread and the machine. `fltac/config/tasks.py` has the constants that were set from it.
 """
 
 from __future__ import annotations

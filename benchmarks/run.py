@@ -17,12 +17,13 @@ import tempfile
 import time
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks import arms
-from benchmarks.plain import Learned
+from benchmarks.plain import Learned, read, resident
 from benchmarks.workloads import WORKLOADS, Workload, written
 
 ARMS = {
@@ -51,11 +52,14 @@ def main() -> None:
             chosen = [arm for arm in options.arms if workload.name in ONLY.get(arm, (workload.name,))]
             if "FLOWER_PYTHON" not in os.environ:
                 chosen = [arm for arm in chosen if arm != "flower"]
-            told(name, measured(workload, chosen, options.rounds))
+            seconds, results = measured(workload, chosen, options.rounds)
+            told(name, seconds, results)
+            wrong = [arm for arm, one in results.items() if one["distance"] > ALIKE and arm != "authors' way"]
+            assert not wrong, f"{wrong} computed something else than {chosen[0]}"
 
 
-def measured(workload: Workload, names: list[str], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each round but the first, an arm."""
+def measured(workload: Workload, names: list[str], rounds: int) -> tuple[dict[str, list[float]], dict[str, Any]]:
+    """Seconds of each round but the first, an arm; how far its result is from the first arm's, and its accuracy."""
     seconds: dict[str, list[float]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory() as folder:
         experiment, file = written(workload, rounds, Path(folder))
@@ -65,12 +69,14 @@ def measured(workload: Workload, names: list[str], rounds: int) -> dict[str, lis
                 began = time.perf_counter()
                 there[name].round()
                 seconds[name].append(time.perf_counter() - began)
-        results = {name: arm.close() for name, arm in there.items()}
-    for name, result in results.items():
-        far = max(distance(result[classes], learned) for classes, learned in results[names[0]].items())
-        print(f"{name}: {far:.1e} from {names[0]}")
-        assert far < ALIKE or name == "authors' way", f"{name} computed something else than {names[0]}"
-    return seconds
+        ended = {name: arm.close() for name, arm in there.items()}
+        model, heads = resident(file), read(file)["heads"]
+        found = {}
+        for name, result in ended.items():
+            far = max(distance(result[classes], learned) for classes, learned in ended[names[0]].items())
+            right = [model.accuracy(result[len(head)], task) for task, head in heads.items()]
+            found[name] = {"distance": far, "accuracy": statistics.mean(right)}
+    return seconds, found
 
 
 def distance(one: Learned, other: Learned) -> float:
@@ -78,14 +84,16 @@ def distance(one: Learned, other: Learned) -> float:
     return max(float(np.linalg.norm(a - b) / np.linalg.norm(b)) for a, b in zip(one, other, strict=True))
 
 
-def told(name: str, seconds: dict[str, list[float]]) -> None:
+def told(name: str, seconds: dict[str, list[float]], results: dict[str, Any]) -> None:
     """The table, and the figures with their machine as JSON."""
     medians = {arm: statistics.median(values) for arm, values in seconds.items()}
     others = [arm for arm in medians if not arm.startswith("fltac")]
-    print(f"\n{name:14} {'median':>8} {'least':>8} {'most':>8}   " + "".join(f"{'/ ' + arm:>16}" for arm in others))
+    head = f"\n{name:14} {'median':>8} {'least':>8} {'most':>8}   {'distance':>8} {'accuracy':>8}"
+    print(head + "".join(f"{'/ ' + arm:>16}" for arm in others))
     for arm, values in seconds.items():
         ratios = "".join(f"{medians[arm] / medians[other]:16.2f}" for other in others)
-        print(f"{arm:14} {medians[arm]:8.4f} {min(values):8.4f} {max(values):8.4f}   {ratios}", flush=True)
+        ended = "{distance:8.0e} {accuracy:8.3f}".format(**results[arm])
+        print(f"{arm:14} {medians[arm]:8.4f} {min(values):8.4f} {max(values):8.4f}   {ended}{ratios}", flush=True)
     versions = {package: metadata.version(package) for package in ("fltac", "torch", "transformers", "ray", "numpy")}
     machine = {
         "processor": platform.machine(),
@@ -95,7 +103,7 @@ def told(name: str, seconds: dict[str, list[float]]) -> None:
     }
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)
-    content = {"workload": name, "machine": machine, "seconds": seconds, "medians": medians}
+    content = {"workload": name, "machine": machine, "seconds": seconds, "medians": medians, "results": results}
     (results / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
 
 

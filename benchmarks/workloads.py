@@ -41,17 +41,17 @@ rank = 4
 name = "tweets"
 source = { type = "sample", name = "tweet-sentiment" }
 inputs = ["text"]
-max_test = 100
+max_test = 50
 [[tasks]]
 name = "replies"
 source = { type = "sample", name = "reply-matching" }
 inputs = ["question", "reply"]
-max_test = 100
+max_test = 50
 [[tasks]]
 name = "topics"
 source = { type = "sample", name = "question-topic" }
 inputs = ["question"]
-max_test = 100
+max_test = 50
 [clients]
 count = 10
 partition = { type = "dirichlet", alpha = 100.0 }
@@ -83,7 +83,7 @@ WORKLOADS = [
     *(Workload("W0", clients, 0, (4, 256), 8, 32) for clients in (16, 64, 256)),
     *(Workload("W1", clients, 1, (2, 128), 1, 16) for clients in (16, 64)),
     Workload("W2", 16, 4, (4, 256), 8, 32),
-    Workload("W3", 10, 3),
+    Workload("W3", 10, 1),
 ]
 
 

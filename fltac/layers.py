@@ -232,7 +232,7 @@ def _validated(tree: Tree, file: str) -> Experiment:
         raise InputError(problems.values(), file) from None
     if wrong := cross_checks(experiment):
         raise InputError([Problem(*each) for each in wrong], file)
-    return experiment
+    return experiment.resolved()
 
 
 def _problem(error: dict[str, Any], tree: Tree) -> Problem:

@@ -10,10 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from fltac.data.shards import Shard
 from fltac.world import World
 
-# Tokens of a step up to which adapters go side by side. By benchmarks/packs.py it is faster far beyond on a CPU, but
-# texts of other tasks are padded to the longest. No GPU has been measured.
-TOKENS, GPU_TOKENS = 512, 16384
-
 
 def groups(world: World, shards: Mapping[int, Shard]) -> dict[int, list[int]]:
     """Slot of the wire -> the client's slots that its adapter serves."""
@@ -42,7 +38,7 @@ def room(world: World) -> float:
         return 0
     if experiment.training.pack != "auto":
         return experiment.training.pack
-    return GPU_TOKENS if experiment.resources.client.num_gpus else TOKENS
+    return experiment.training.pack_tokens or 0  # `Experiment.resolved` has put a number there
 
 
 def together(costs: Sequence[float], room: float) -> Iterator[list[int]]:

@@ -65,3 +65,11 @@ def test_who_diverges_is_named(file):
     with pytest.raises(FloatingPointError) as told:
         fltac.run(fltac.load(file, ["training.learning_rate=1e30"]), out=file.parent / "bad", runtime="local")
     assert told.value.__notes__[0].startswith("in client 0, slot 0, round 1")
+
+
+def test_the_tokens_of_a_pass_are_written_down(file):
+    assert fltac.load(file).training.pack_tokens == 512
+    assert fltac.load(file, ["resources.client.num_gpus=0.5"]).training.pack_tokens == 16384
+    experiment = fltac.load(file, ["training.pack_tokens=64"])
+    assert '"pack_tokens": 64' in experiment.dump()
+    assert room(build(plan(experiment))) == 64

@@ -19,7 +19,7 @@ from fltac.config.method import Clustering, Exchange, Merging, Similarity
 from fltac.config.model import Adapter, Model
 from fltac.config.network import Network
 from fltac.config.sweep import Optuna, Sweep
-from fltac.config.tasks import Clients, FilesTask, Table, Task, Training
+from fltac.config.tasks import GPU_PACK_TOKENS, PACK_TOKENS, Clients, FilesTask, Table, Task, Training
 from fltac.config.trackers import Tracker
 
 BY_NUMBERS = ("mean", "trimmed_mean", "median", "norm_clip")  # mergers that look at no factor
@@ -105,6 +105,14 @@ class Experiment(Config):
     def truths(self) -> dict[str, str]:
         """Task name -> class for scoring: `truth` where it is given, else the name."""
         return {task.name: task.truth or task.name for task in self.tasks}
+
+    def resolved(self) -> Experiment:
+        """With the constants that stand for what was left out and depends on the machines asked for: never measured at
+        run time, so that a run is the same wherever it is done again."""
+        if self.training.pack_tokens is not None:
+            return self
+        tokens = GPU_PACK_TOKENS if self.resources.client.num_gpus else PACK_TOKENS
+        return self.model_copy(update={"training": self.training.model_copy(update={"pack_tokens": tokens})})
 
     def dump(self) -> str:
         """The resolved experiment as JSON, nulls kept; `layers.load` reads it back unchanged."""

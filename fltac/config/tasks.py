@@ -87,6 +87,11 @@ class Clients(Config):
     select: Annotated[float, Field(ge=1)] = 1.0  # times as many are drawn; the first to come count, the others are late
 
 
+# Tokens of a step up to which adapters go side by side, on a CPU and on a GPU. By benchmarks/packs.py it is faster far
+# beyond on a CPU, but texts of other tasks are padded to the longest. No GPU has been measured.
+PACK_TOKENS, GPU_PACK_TOKENS = 512, 16384
+
+
 class Training(Config):
     steps: NotNegative = 50  # a task and round; 0: nobody learns, which shows what all the rest takes
     batch_size: Positive = 32
@@ -96,4 +101,5 @@ class Training(Config):
     eval_batch_size: Positive = 64
     generate: NotNegative = 0  # test examples of a task that are answered after the last round
     pack: Positive | Literal["auto"] = "auto"  # adapters in one forward pass at most; auto: while their tokens are few
+    pack_tokens: Positive | None = None  # of a step in one forward pass, where pack = "auto"; left out: PACK_TOKENS
     gradient_checkpointing: bool = False  # compute layers twice and keep less: memory for time
