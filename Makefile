@@ -1,8 +1,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+FLOWER := .venv-flower/installed
 
-.PHONY: setup quickstart test check format bench fuzz audit clean
+.PHONY: setup quickstart test check format bench bench-flower fuzz audit clean
 
 setup: $(INSTALLED)  ## make .venv with everything pinned
 
@@ -28,8 +29,16 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup  ## what Ray costs beside the bare loop, side by side
-	$(BIN)/python benchmarks/runtimes.py
+bench: setup  ## how fast it is beside bare loops, side by side
+	$(BIN)/python -m benchmarks.run
+
+bench-flower: setup $(FLOWER)  ## the same with Flower's simulation, which has an environment of its own
+	FLOWER_PYTHON=.venv-flower/bin/python $(BIN)/python -m benchmarks.run W0 W1 W2
+
+$(FLOWER): constraints.txt
+	$(PYTHON) -m venv .venv-flower
+	grep -E '^(torch|transformers)==' constraints.txt | xargs .venv-flower/bin/pip install --quiet 'flwr[simulation]==1.41.0'
+	touch $@
 
 fuzz: setup  ## 100,000 damaged and forged payloads
 	$(BIN)/python benchmarks/fuzz.py
@@ -40,4 +49,4 @@ audit:  ## every pinned version against the advisory service; fails where it can
 	.venv/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv .venv-flower build *.egg-info

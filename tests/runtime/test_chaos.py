@@ -4,6 +4,7 @@ import itertools
 from functools import partial
 
 import pytest
+import ray
 
 import fltac
 from benchmarks.chaos import CALM, LATE, Chaos, results, run, survived
@@ -68,6 +69,10 @@ def test_who_dies_too_often_is_left_out_or_the_run_stops(tiny_file, tmp_path, ra
         poison(remote, 1, 2)
         with pytest.raises(StoppedError, match=r"updates of 2 clients can be merged, and faults\.min_clients"):
             remote.aggregate(*sent(remote, world))
+        remote.snapshot(whole=False)  # as with checkpoint.keep = 0
+        ray.kill(remote.aggregator)
+        with pytest.raises(StoppedError, match=r"with checkpoint\.keep = 0 nobody knows"):
+            remote.snapshot(whole=True)
 
 
 def poison(remote, *clients):
@@ -78,8 +83,6 @@ def poison(remote, *clients):
         def asked(actor, piece):
             refs = ask(actor, piece)
             if set(piece) & set(clients) and what.startswith("training"):  # client n is order n: all are drawn
-                import ray
-
                 ray.kill(actor)
             return refs
 

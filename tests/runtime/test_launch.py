@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import datetime
 
 import pytest
 
@@ -54,6 +55,30 @@ def test_half_the_numbers_are_half_the_bytes(tiny_file, tmp_path, finished):
     header = HEADER.size + SHAPE.size
     assert [2 * (row["bytes_up"] - header) for row in short] == [row["bytes_up"] - header for row in full]
     assert [2 * (row["bytes_down"] - header) for row in short] == [row["bytes_down"] - header for row in full]
+
+
+def test_the_profile_sums_to_the_time_that_passed(finished):
+    summary, lines = RunDirectory(finished).summary(), RunDirectory(finished).lines()
+    parts = ("train", "evaluate", "encode", "cluster", "merge", "record", "wait")
+    for found in (summary, *lines):
+        assert sum(found[f"seconds_{part}"] for part in parts) == pytest.approx(found["seconds"])
+        assert all(found[f"seconds_{part}"] > 0 for part in parts if part != "wait")
+    assert [line["seconds_start"] > 0 for line in lines] == [True, False, False]
+    provenance = RunDirectory(finished).provenance()
+    began, ended = (datetime.fromisoformat(provenance[name]).timestamp() for name in ("started", "finished"))
+    assert summary["seconds_start"] + summary["seconds"] < ended - began + 30  # seconds of the start come before
+
+
+def test_nobody_learns_and_nothing_is_kept_to_go_on_from(tiny_file, tmp_path):
+    out = tmp_path / "run"
+    summary = fltac.run(fltac.load(tiny_file, ["training.steps=0", "checkpoint.keep=0"]), out=out, runtime="local")
+    assert summary.accuracy == summary.untuned
+    run = RunDirectory(out)
+    assert not (out / "checkpoint").exists()
+    assert run.last_adapters()[0] == 2
+    assert {row["train_loss"] for row in run.table("updates").to_pylist()} == {0.0}
+    with pytest.raises(InputError, match=r"checkpoint\.keep: keeps no checkpoint"):
+        run.last_slots()
 
 
 @pytest.mark.parametrize("torn", [False, True])
