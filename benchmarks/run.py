@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 
 from benchmarks import arms
@@ -59,24 +60,37 @@ def main() -> None:
 
 
 def measured(workload: Workload, names: list[str], rounds: int) -> tuple[dict[str, list[float]], dict[str, Any]]:
-    """Seconds of each round but the first, an arm; how far its result is from the first arm's, and its accuracy."""
-    seconds: dict[str, list[float]] = {name: [] for name in names}
+    """Seconds of each round but the first, an arm; processor seconds of the median one, how far its result is from the
+    first arm's, and its accuracy."""
+    seconds, work = ({name: list[float]() for name in names} for _ in range(2))
+    processes: dict[str, list[psutil.Process]] = {}
     with tempfile.TemporaryDirectory() as folder:
         experiment, file = written(workload, rounds, Path(folder))
-        there = {name: ARMS[name](experiment, file, Path(folder)) for name in names}
+        there = {}
+        for name in names:
+            before = psutil.Process().children(recursive=True)
+            there[name] = ARMS[name](experiment, file, Path(folder))
+            processes[name] = [one for one in psutil.Process().children(recursive=True) if one not in before]
         for round in range(rounds - 1):
             for name in names[round % len(names) :] + names[: round % len(names)]:
-                began = time.perf_counter()
+                began, worked = time.perf_counter(), processor(processes[name])
                 there[name].round()
                 seconds[name].append(time.perf_counter() - began)
+                work[name].append(processor(processes[name]) - worked)
         ended = {name: arm.close() for name, arm in there.items()}
         model, heads = resident(file), read(file)["heads"]
         found = {}
         for name, result in ended.items():
             far = max(distance(result[classes], learned) for classes, learned in ended[names[0]].items())
             right = [model.accuracy(result[len(head)], task) for task, head in heads.items()]
-            found[name] = {"distance": far, "accuracy": statistics.mean(right)}
+            spent = statistics.median(work[name])
+            found[name] = {"processor": spent, "distance": far, "accuracy": statistics.mean(right)}
     return seconds, found
+
+
+def processor(processes: list[psutil.Process]) -> float:
+    """Seconds that this process and an arm's own took of the processor: what other work on the machine hardly moves."""
+    return time.process_time() + sum(sum(one.cpu_times()[:2]) for one in processes if one.is_running())
 
 
 def distance(one: Learned, other: Learned) -> float:
@@ -88,12 +102,12 @@ def told(name: str, seconds: dict[str, list[float]], results: dict[str, Any]) ->
     """The table, and the figures with their machine as JSON."""
     medians = {arm: statistics.median(values) for arm, values in seconds.items()}
     others = [arm for arm in medians if not arm.startswith("fltac")]
-    head = f"\n{name:14} {'median':>8} {'least':>8} {'most':>8}   {'distance':>8} {'accuracy':>8}"
+    head = f"\n{name:14} {'median':>8} {'least':>8} {'most':>8}  {'processor':>9} {'distance':>8} {'accuracy':>8}"
     print(head + "".join(f"{'/ ' + arm:>16}" for arm in others))
     for arm, values in seconds.items():
         ratios = "".join(f"{medians[arm] / medians[other]:16.2f}" for other in others)
-        ended = "{distance:8.0e} {accuracy:8.3f}".format(**results[arm])
-        print(f"{arm:14} {medians[arm]:8.4f} {min(values):8.4f} {max(values):8.4f}   {ended}{ratios}", flush=True)
+        ended = "{processor:9.3f} {distance:8.0e} {accuracy:8.3f}".format(**results[arm])
+        print(f"{arm:14} {medians[arm]:8.4f} {min(values):8.4f} {max(values):8.4f}  {ended}{ratios}", flush=True)
     versions = {package: metadata.version(package) for package in ("fltac", "torch", "transformers", "ray", "numpy")}
     machine = {
         "processor": platform.machine(),

@@ -41,17 +41,17 @@ rank = 4
 name = "tweets"
 source = { type = "sample", name = "tweet-sentiment" }
 inputs = ["text"]
-max_test = 50
+max_test = 25
 [[tasks]]
 name = "replies"
 source = { type = "sample", name = "reply-matching" }
 inputs = ["question", "reply"]
-max_test = 50
+max_test = 25
 [[tasks]]
 name = "topics"
 source = { type = "sample", name = "question-topic" }
 inputs = ["question"]
-max_test = 50
+max_test = 25
 [clients]
 count = 10
 partition = { type = "dirichlet", alpha = 100.0 }
