@@ -1,0 +1,15 @@
+"""The arms of the benchmarks compute the same; how fast they are is for `make bench`."""
+
+import pytest
+
+from benchmarks.run import ALIKE, measured
+from benchmarks.workloads import Workload
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+def test_all_that_runs_in_one_process_learns_the_same(steps):
+    names = ["bare loop", "batched", "authors' way", "fltac local"]
+    seconds, results = measured(Workload("W1", 4, steps, (1, 16), 2, 8), names, rounds=2)
+    assert [len(seconds[name]) for name in names] == [1] * 4
+    assert all(result["distance"] < ALIKE for result in results.values())
+    assert all(0 <= result["accuracy"] <= 1 for result in results.values())
