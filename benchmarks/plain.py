@@ -108,7 +108,7 @@ class Model:
 
 
 class Server:
-    """Federated averaging, by examples; or k-means of what the adapters learned and a plain average in each cluster."""
+    """Federated averaging by examples; or, with several clusters, a plain average of each task, which it is told."""
 
     def __init__(self, work: Mapping[str, Any]) -> None:
         self.work = work
@@ -128,23 +128,13 @@ class Server:
         return sorted({(self.of[key], task) for key, (task, _) in self.work["holders"].items()})
 
     def step(self, learned: Mapping[Key, Learned]) -> None:
-        keys, k = sorted(learned), self.work["clusters"]
-        labels = np.zeros(len(keys), int)
-        if k > 1:
-            from sklearn.cluster import KMeans
-
-            points = np.stack([learned[key][0] for key in keys]) - self.work["start"]
-            labels = KMeans(k, n_init=10, random_state=0).fit_predict(points)
-        before, self.clusters = self.clusters, []
-        for label in range(k):
-            mine = [key for key, one in zip(keys, labels, strict=True) if one == label]
-            counts = np.array([self.work["holders"][key][1] if k == 1 else 1 for key in mine], float)
-            heads = dict(before[self.of[mine[0]]][1])
-            for shape in {learned[key][1].shape for key in mine}:
-                those = [index for index, key in enumerate(mine) if learned[key][1].shape == shape]
-                heads[shape] = _mean([learned[mine[index]][1] for index in those], counts[those])
-            self.clusters.append((_mean([learned[key][0] for key in mine], counts), heads))
-        self.of = dict(zip(keys, labels.tolist(), strict=True))
+        self.clusters, holders = [], self.work["holders"]
+        for task, head in self.work["heads"].items():
+            mine = [key for key in sorted(learned) if holders[key][0] == task]
+            counts = np.array([holders[key][1] if len(self.work["heads"]) == 1 else 1 for key in mine], float)
+            adapter, mean = (_mean([learned[key][part] for key in mine], counts) for part in (0, 1))
+            self.of |= dict.fromkeys(mine, len(self.clusters))
+            self.clusters.append((adapter, {head.shape: mean}))
 
     def result(self) -> dict[int, Learned]:
         """Classes of a head -> it and its adapter, of the first that holds such a task: no two tasks have as many."""

@@ -115,10 +115,10 @@ def told(name: str, seconds: dict[str, list[float]], results: dict[str, Any]) ->
         "python": platform.python_version(),
         **versions,
     }
-    results = Path(__file__).parent / "results"
-    results.mkdir(exist_ok=True)
+    folder = Path(__file__).parent / "results"
+    folder.mkdir(exist_ok=True)
     content = {"workload": name, "machine": machine, "seconds": seconds, "medians": medians, "results": results}
-    (results / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
+    (folder / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":

