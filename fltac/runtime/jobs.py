@@ -14,7 +14,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from fltac.errors import InputError, Problem
-from fltac.runtime.access import require_token
+from fltac.runtime.access import require_token, takes_anybody
 
 ADDRESS = "http://127.0.0.1:8265"  # the dashboard's, which is the job server's
 STOPPED = 143  # what a process ends with that SIGTERM ended
