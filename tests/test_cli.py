@@ -79,7 +79,7 @@ BAD_VALUES = {
     "faults.late_weight=0.5": ("faults.late_weight", "waits for nobody: set faults.round_deadline_s or clients.select"),
     "faults.max_norm=1": ("faults.max_norm", "must be greater than 1"),
     "faults.clock=wall": ("faults.clock", "must be 'simulated' or 'real'"),
-    "clients.fraction=0.5 faults.min_clients=3": ("faults.min_clients", "is more than a round waits for (2)"),
+    "clients.fraction=0.5 & faults.min_clients=3": ("faults.min_clients", "is more than a round waits for (2)"),
     "clients.select=1.5": ("clients.select", "draws more than fraction = 1 does, which is all"),
     'adversary={type="scaled", share=0.1}': ("adversary.share", "of 4 clients is nobody; raise it"),
     "clients.select=0.9": ("clients.select", "must be greater than or equal to 1"),
@@ -142,7 +142,7 @@ BAD_VALUES = {
 @pytest.mark.parametrize("override", BAD_VALUES)
 def test_a_bad_value_is_one_line_with_key_value_and_remedy(tiny, fltac, override):
     key, what = BAD_VALUES[override]
-    code, _, err = fltac("check", tiny, override)
+    code, _, err = fltac("check", tiny, *override.split(" & "))
     assert code == 2
     line = next(line for line in err.splitlines() if line.startswith(f"{tiny}: {key}: "))
     assert what in line
