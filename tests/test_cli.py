@@ -18,6 +18,7 @@ import pytest
 
 from fltac.layers import load
 from fltac.records.store import RunDirectory
+from fltac.screen.ending import Stoppable
 from tests.tiny import write_tiny
 
 
@@ -366,6 +367,24 @@ def test_sigterm_ends_a_run_after_its_last_round_and_says_how_to_go_on(tiny, flt
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     code, said, _ = fltac("resume", out)
     assert (code, "round 12/12" in said) == (0, True)
+
+
+@pytest.mark.parametrize(("first", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_second_signal_does_not_tear_the_cleaning_up(tmp_path, first, code):
+    before, cleaned = signal.getsignal(signal.SIGINT), []
+
+    def work():
+        try:
+            signal.raise_signal(first)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+            cleaned.append(True)
+
+    with pytest.raises(SystemExit) as ended, Stoppable(tmp_path):
+        work()
+    assert (ended.value.code, cleaned) == (code, [True])
+    assert signal.getsignal(signal.SIGINT) == before
 
 
 def test_what_is_refused_tells_of_no_results(tiny, fltac, tmp_path, monkeypatch):

@@ -39,6 +39,7 @@ class Cluster:
 
     def _join(self, needs: Callable[[Sequence[Node]], Need]) -> None:
         """Connects or starts, once the actors are known to fit."""
+        ends = signal.getsignal(signal.SIGTERM)
         if self.address:
             self._connect()
             self.nodes, self.need = gathered(needs)
@@ -52,7 +53,8 @@ class Cluster:
                 self.warning = f"{self.need.actors} actors of {self.need.num_cpus:g} CPUs share {cores()} cores"
             self._start(slots, gpus)
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # above Ray's in C++, which prints a stack
+            # above Ray's in C++, which prints a stack, and its own in Python, where there was one before
+            signal.signal(signal.SIGTERM, ends if callable(ends) else signal.getsignal(signal.SIGTERM))
 
     def __enter__(self) -> Cluster:
         return self
