@@ -14,7 +14,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from fltac.errors import InputError, Problem
-from fltac.runtime.access import require_token
+from fltac.runtime.access import require_closed, require_token
 
 ADDRESS = "http://127.0.0.1:8265"  # the dashboard's, which is the job server's
 STOPPED = 143  # what a process ends with that SIGTERM ended
@@ -24,12 +24,14 @@ def submit(words: Sequence[str], folder: Path, address: str | None, say: Callabl
     """Runs `python -m fltac WORDS` on a cluster in a copy of a folder, prints its log, returns its exit code.
 
     What `.gitignore` and `.rayignore` name stays here. A job that was stopped has the code 143. Raises InputError
-    where the job server cannot be reached, or wants another token.
+    where the job server cannot be reached, wants another token, or takes anybody though there is one.
     """
     address = address or os.environ.get("RAY_API_SERVER_ADDRESS") or ADDRESS
     if not address.startswith(("http://", "https://")):
         raise InputError(Problem("--address", f"is the URL of the cluster's dashboard, such as {ADDRESS}", address))
     key = require_token(address)
+    if key:  # before it goes anywhere
+        require_closed(address, address)
     os.environ["RAY_API_SERVER_ADDRESS"] = address  # Ray sets it, and RAY_ADDRESS, above its argument
     try:
         client = JobSubmissionClient(address, headers={"Authorization": f"Bearer {key}"} if key else None)

@@ -114,7 +114,7 @@ def _run(
             if runtime == "local":
                 _in_process(experiment, directory, begin, told, began)
             elif experiment.exchange.data == "pooled":
-                _central(experiment, directory, begin, address, told, began)
+                _central(experiment, directory, begin, address, told, say, began)
             else:
                 _on_actors(experiment, directory, begin, address, told, say, began)
         return conclude(directory)
@@ -140,6 +140,7 @@ def _central(
     begin: Callable[[], Any],
     address: str | None,
     tell: Tell,
+    say: Say,
     began: float,
 ) -> None:
     from fltac.runtime.capacity import needed
@@ -157,7 +158,7 @@ def _central(
             monitor.round(record)
             tell(record)
 
-        run_central(world, setup, directory, cluster.need, told, began)
+        run_central(world, setup, directory, cluster.need, told, say, began)
 
 
 def _on_actors(
