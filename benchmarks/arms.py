@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import statistics
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -140,6 +141,12 @@ class Federation:
     def round(self) -> None:
         self.go.release()
         self._wait()
+
+    def profile(self) -> dict[str, float]:
+        """Where the median round's time went."""
+        lines = RunDirectory(self.out).lines()[1:]
+        clocks = [name for name in lines[0] if name.startswith("seconds")]
+        return {name: statistics.median(line[name] for line in lines) for name in clocks}
 
     def close(self) -> dict[int, Learned]:
         self.go.release()

@@ -85,6 +85,8 @@ def measured(workload: Workload, names: list[str], rounds: int) -> tuple[dict[st
             right = [model.accuracy(result[len(head)], task) for task, head in heads.items()]
             spent = statistics.median(work[name])
             found[name] = {"processor": spent, "distance": far, "accuracy": statistics.mean(right)}
+            if isinstance(there[name], arms.Federation):
+                found[name]["profile"] = there[name].profile()
     return seconds, found
 
 
