@@ -180,7 +180,9 @@ class _Heads(nn.Module):
         super().__init__()
         self.classes = [len(matrix) for matrix in matrices]
         most = max(self.classes)
-        filled = np.stack([np.pad(matrix, ((0, most - len(matrix)), (0, 0))) for matrix in matrices])
+        filled = np.zeros((len(matrices), most, matrices[0].shape[1]), np.float32)
+        for row, matrix in zip(filled, matrices, strict=True):
+            row[: len(matrix)] = matrix
         self.weight = nn.Parameter(torch.tensor(filled[:, :, :-1], device=device))
         self.bias = nn.Parameter(torch.tensor(filled[:, :, -1], device=device))
         never = np.arange(most) >= np.array(self.classes)[:, None]

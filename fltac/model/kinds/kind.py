@@ -97,7 +97,10 @@ def side_by_side(batches: Sequence[Batch]) -> Batch:
 def _padded(tensors: Sequence[torch.Tensor], filler: int) -> torch.Tensor:
     if tensors[0].ndim == 2:  # (b, t); classes have no length, images have one size
         longest = max(tensor.shape[1] for tensor in tensors)
-        tensors = [nn.functional.pad(one, (0, longest - one.shape[1]), value=filler) for one in tensors]
+        tensors = [
+            one if one.shape[1] == longest else nn.functional.pad(one, (0, longest - one.shape[1]), value=filler)
+            for one in tensors
+        ]
     return torch.cat(list(tensors))
 
 

@@ -21,7 +21,8 @@ def end_to_end(sequences: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarr
 
 def places(offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where the rows' tokens go in a padded batch, (b, longest) bool, and where they lie, (tokens of the rows,)."""
-    starts, lengths = offsets[rows], np.diff(offsets)[rows]
+    starts = offsets[rows]
+    lengths = offsets[rows + 1] - starts
     columns = np.arange(lengths.max())
     inside = columns < lengths[:, None]
     return inside, (starts[:, None] + columns)[inside]
