@@ -9,14 +9,18 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import ray
 
 from fltac.errors import InputError, Problem, StoppedError
+from fltac.records.files import LOCK, Lock
 from fltac.runtime.access import make_token, require_closed, require_token
 from fltac.runtime.capacity import Need, Node, check, cores
 from fltac.runtime.nodes import gathered
 
+RAY = "r"  # in the folder of a Ray of our own; short, since its sockets lie in it
 REACH_SECONDS = 10.0  # for a named cluster to answer
 
 
@@ -63,6 +67,7 @@ class Cluster:
         ray.shutdown()
         if self.folder:
             shutil.rmtree(self.folder, ignore_errors=True)
+            self.lock.release()
 
     def _connect(self) -> None:
         key = require_token(self.address or "")
@@ -81,7 +86,9 @@ class Cluster:
     def _start(self, slots: int, gpus: int) -> None:
         make_token()
         port = metrics_port()
-        self.folder = tempfile.mkdtemp(prefix="fltac-")  # short: Ray's sockets lie in it
+        _tidy()
+        self.folder = tempfile.mkdtemp(prefix="fltac-")
+        self.lock = Lock(Path(self.folder))
         try:
             ray.init(
                 address="local",
@@ -90,12 +97,21 @@ class Cluster:
                 include_dashboard=False,
                 logging_level="ERROR",
                 log_to_driver=False,
-                _temp_dir=f"{self.folder}/r",  # Ray opens it to all; the folder around it is closed
+                _temp_dir=f"{self.folder}/{RAY}",  # Ray opens it to all; the folder around it is closed
                 _metrics_export_port=port,
             )
         except Exception as error:  # what Ray raises where its processes are not up in time
             what = f"Ray did not start here ({' '.join(str(error).split())[:200]}); try again when there is less to do"
             raise StoppedError(f"{what}, or name a cluster with --address") from error
+
+
+def _tidy() -> None:
+    """Removes what drivers that were killed have left: folders of ours whose lock nobody holds any more."""
+    for folder in Path(tempfile.gettempdir()).glob("fltac-*"):
+        with suppress(OSError, InputError):  # somebody's, or somebody else is quicker
+            if {one.name for one in folder.iterdir()} == {LOCK, RAY} and folder.stat().st_uid == os.getuid():
+                Lock(folder).release()
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _reach(address: str) -> None:
