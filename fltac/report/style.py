@@ -6,8 +6,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-# Okabe and Ito, Color Universal Design, without black and yellow: one is lost on dark ground, one on light
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Okabe and Ito, Color Universal Design, without black and yellow, which are lost on dark and on light; and two more
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A63D2", "#999933")
 DASHES = ("solid", "dash", "dot", "dashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "triangle-down", "x", "hexagon", "pentagon")
 LIGHT = ((0, "#E4EFF7"), (1, "#56B4E9"))  # of heat maps, light throughout: black numbers on either ground
@@ -40,6 +40,17 @@ def run_line(number: int) -> dict[str, Any]:
     return {"color": colour(number), "dash": DASHES[number % len(DASHES)], "width": 2}
 
 
+def faint(colour: str, opacity: float) -> str:
+    """`#0072B2` as `rgba(0,114,178,0.3)`."""
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"
+
+
 def plain(figure: go.Figure, height: int) -> go.Figure:
     """The figure in the look of the page instead of plotly's own, `height` pixels high and as wide as the page."""
     return figure.update_layout(template=LOOK, height=height)
+
+
+def framed(frames: list[go.Frame], height: int) -> go.Figure:
+    """A figure of which the last frame is what is shown first."""
+    return plain(go.Figure(data=frames[-1].data, frames=frames), height)
