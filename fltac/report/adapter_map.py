@@ -135,30 +135,27 @@ def _names(table: pd.DataFrame, look: Look) -> go.Scatter:
     far = table.assign(far=np.hypot(table["x"] - middle[0], table["y"] - middle[1]))
     shared = far.groupby("cluster").filter(lambda members: len(members) > 1)
     rows = shared.loc[shared.groupby("cluster")["far"].idxmax()].to_dict("records")
-    told = [(row, f"cluster {row['cluster']}") for row in rows]
+    told = [(row, *_beyond(f"cluster {row['cluster']}", row["y"] >= middle[1])) for row in rows]
     moved = table[table["moved_from"].notna()].to_dict("records")
-    if len(moved) <= NAMED:
-        told += [
-            (row, f"<b>{who([(row['client'], row['slot'])])}</b>, from cluster {row['moved_from']:.0f}")
-            for row in moved
-        ]
-    above = [row["y"] >= middle[1] for row, _ in told]
-    words = [f"{text}<br> " if up else f" <br>{text}" for (_, text), up in zip(told, above, strict=True)]
-    return _texts(told, words, ["top center" if up else "bottom center" for up in above])
-
-
-def _texts(told: list[tuple[Any, str]], words: list[str], where: list[str]) -> go.Scatter:
+    for row in moved if len(moved) <= NAMED else []:
+        name = who([(row["client"], row["slot"])])
+        told.append((row, f"\u00a0 <b>{name}</b>, from cluster {row['moved_from']:.0f}", "middle right"))
     return go.Scatter(
-        x=[float(f"{row['x']:.5g}") for row, _ in told],
-        y=[float(f"{row['y']:.5g}") for row, _ in told],
+        x=[float(f"{row['x']:.5g}") for row, _, _ in told],
+        y=[float(f"{row['y']:.5g}") for row, _, _ in told],
         mode="text",
-        text=words,
-        textposition=where,
+        text=[text for _, text, _ in told],
+        textposition=[where for _, _, where in told],
         textfont={"color": GREY, "size": 13},
         cliponaxis=False,
         hoverinfo="skip",
         showlegend=False,
     )
+
+
+def _beyond(text: str, above: bool) -> tuple[str, str]:
+    """A name clear of its marker, and on which side of it."""
+    return (f"{text}<br> ", "top center") if above else (f" <br>{text}", "bottom center")
 
 
 def _key(run: Run, look: Look) -> Iterator[go.Scatter]:

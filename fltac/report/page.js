@@ -1,5 +1,5 @@
 "use strict";
-const config = { responsive: true, displaylogo: false, modeBarButtons: [["toImage"]] };
+const config = { responsive: true, displayModeBar: false };
 const STEP = 900;  // ms, a round while playing
 
 const plots = new Map();  // element -> its figure

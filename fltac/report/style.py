@@ -23,7 +23,6 @@ LOOK = go.layout.Template(
         "plot_bgcolor": CLEAR,
         "font": {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 13, "color": GREY},
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "top", "yref": "container"},
-        "modebar": {"bgcolor": CLEAR, "color": GREY, "activecolor": PALETTE[0]},
         "xaxis": _AXIS,
         "yaxis": _AXIS,
     }
