@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from fltac.report.embedding import EMBEDDINGS
 from fltac.report.reading import Run
 from fltac.report.slots import cluster_colours, named_updates, present_tasks, task_colours, task_symbols, who
-from fltac.report.style import GREY, framed
+from fltac.report.style import GREY, Framed, framed
 
 ALL = "all"  # the frame that holds every round
 SLOTS_DRAWN = 200  # more would bury each other; all of them make the plane
@@ -30,7 +30,7 @@ class Look(NamedTuple):
     start: tuple[float, float] | None  # v0, from which all set out
 
 
-def evolution_map(run: Run, embedding: str = "pca") -> tuple[go.Figure, str] | None:
+def evolution_map(run: Run, embedding: str = "pca") -> tuple[Framed, str] | None:
     """The sketches of all rounds in one plane, and what that plane is; None where the run has no sketches.
 
     A frame a round, in which a line leads to each slot from where it was when it last sent; then one of all rounds,
@@ -43,80 +43,87 @@ def evolution_map(run: Run, embedding: str = "pca") -> tuple[go.Figure, str] | N
     rows = np.vstack([np.zeros(len(table["sketch"].iloc[0])), *table["sketch"]]).astype(float)  # v0 is zero
     plane = EMBEDDINGS[embedding](rows)
     places = plane.xy[1:]
-    table = table.assign(x=places[:, 0], y=places[:, 1]).sort_values(["client", "slot", "round"], kind="stable")
+    table = (
+        table.drop(columns="sketch")
+        .assign(x=places[:, 0], y=places[:, 1])
+        .sort_values(["client", "slot", "round"], kind="stable")
+    )
     table[["x_before", "y_before"]] = table.groupby(["client", "slot"])[["x", "y"]].shift()
     table, note = _thinned(table)
-    look = _look(run, (float(plane.xy[0, 0]), float(plane.xy[0, 1])))
-    frames = _frames(run, table, look)
+    start = float(plane.xy[0, 0]), float(plane.xy[0, 1])
+    look = _look(run, start)
+    frames = _frames(table, look)
     last = int(table["round"].max())
     if len(frames) > 1:
         small, large = (7, 12) if len(table) <= CROWD else (4, 8)
         sizes = [large if one == last else small for one in table["round"]]
         faded = (0.15 + 0.7 * table["round"] / last).round(2).tolist()
-        frames.append(_frame(run, ALL, table, look, table[table["round"] == last], size=sizes, opacity=faded))
-    figure = framed(frames, height=580).update_layout(showlegend=True)
+        frames.append(_frame(ALL, table, look, table[table["round"] == last], size=sizes, opacity=faded))
+    drawn = framed(frames, 580, [*_key(run, look), _start(start)])
     (left, right), (bottom, top) = (_span(plane.xy[:, axis]) for axis in (0, 1))
-    figure.update_xaxes(range=[left, right], zeroline=False)  # the same in all frames
-    figure.update_yaxes(range=[bottom, top], scaleanchor="x", zeroline=False)
-    return figure, plane.meaning + note
+    drawn.figure.update_layout(showlegend=True).update_xaxes(range=[left, right], zeroline=False)  # in all frames
+    drawn.figure.update_yaxes(range=[bottom, top], scaleanchor="x", zeroline=False)
+    return drawn, plane.meaning + note
 
 
-def round_map(run: Run) -> go.Figure | None:
+def round_map(run: Run) -> Framed | None:
     """What the clusterer saw: two principal components of the similarity's points, drawn anew each round; None where
     nothing was merged."""
     table, _ = _thinned(named_updates(run).assign(x_before=np.nan, y_before=np.nan))
     if table.empty:
         return None
-    figure = framed(_frames(run, table, _look(run, None)), height=460).update_layout(showlegend=True)
-    return figure.update_xaxes(zeroline=False).update_yaxes(scaleanchor="x", zeroline=False)
+    look = _look(run, None)
+    drawn = framed(_frames(table, look), 460, _key(run, look))
+    drawn.figure.update_layout(showlegend=True).update_xaxes(zeroline=False)
+    drawn.figure.update_yaxes(scaleanchor="x", zeroline=False)
+    return drawn
 
 
 def _look(run: Run, start: tuple[float, float] | None) -> Look:
     return Look(cluster_colours(run), task_colours(run), task_symbols(run), start)
 
 
-def _frames(run: Run, table: pd.DataFrame, look: Look) -> list[go.Frame]:
-    return [_frame(run, str(number), part, look, part) for number, part in table.groupby("round")]
+def _frames(table: pd.DataFrame, look: Look) -> list[dict[str, Any]]:
+    return [_frame(str(number), part, look, part) for number, part in table.groupby("round")]
 
 
-def _frame(run: Run, name: str, table: pd.DataFrame, look: Look, named: pd.DataFrame, **style: Any) -> go.Frame:
-    """The same traces in every frame, so that points can travel from one to the next."""
-    fixed = [*_key(run, look), *([_start(look.start)] if look.start else [])]
-    return go.Frame(name=name, data=[_tails(table), _points(table, look, **style), _names(named, look), *fixed])
+def _frame(name: str, table: pd.DataFrame, look: Look, named: pd.DataFrame, **style: Any) -> dict[str, Any]:
+    return {"name": name, "data": [_tails(table), _points(table, look, **style), _names(named, look)]}
 
 
-def _points(table: pd.DataFrame, look: Look, size: Any = 12, opacity: Any = 0.85) -> go.Scatter:
+def _points(table: pd.DataFrame, look: Look, size: Any = 12, opacity: Any = 0.85) -> dict[str, Any]:
     """A marker an update; both its colours are in `meta`, and the page's control chooses one."""
     rows = table.to_dict("records")
     colours = {
         "cluster": [look.clusters[row["cluster"]] for row in rows],
         "task": [look.tasks[row["task"]] for row in rows],
     }
-    return go.Scatter(
-        x=_short(table["x"]),
-        y=_short(table["y"]),
-        mode="markers",
-        marker={
+    return {
+        "type": "scatter",
+        "x": _short(table["x"]),
+        "y": _short(table["y"]),
+        "mode": "markers",
+        "marker": {
             "size": size,
             "opacity": opacity,
             "color": colours["cluster"],
             "symbol": [look.symbols[row["task"]] + ("-open" if row["is_noise"] else "") for row in rows],
             "line": {"width": [2 if row["is_noise"] else 0 for row in rows]},
         },
-        meta={"colours": colours},
-        text=[html.escape(row["task"]) for row in rows],
-        customdata=[
+        "meta": {"colours": colours},
+        "text": [html.escape(row["task"]) for row in rows],
+        "customdata": [
             [row["round"], row["client"], row["slot"], row["cluster"], noise, float(f"{row['train_loss']:.4g}")]
             for row in rows
             for noise in [" (noise)" if row["is_noise"] else ""]
         ],
-        hovertemplate="round %{customdata[0]}, client %{customdata[1]}, slot %{customdata[2]}<br>task %{text}<br>"
+        "hovertemplate": "round %{customdata[0]}, client %{customdata[1]}, slot %{customdata[2]}<br>task %{text}<br>"
         "cluster %{customdata[3]}%{customdata[4]}<br>train loss %{customdata[5]}<extra></extra>",
-        showlegend=False,
-    )
+        "showlegend": False,
+    }
 
 
-def _tails(table: pd.DataFrame) -> go.Scatter:
+def _tails(table: pd.DataFrame) -> dict[str, Any]:
     """Lines to each point from where its slot was before."""
     rows = table.dropna(subset="x_before")
     none = [None] * len(rows)
@@ -125,10 +132,19 @@ def _tails(table: pd.DataFrame) -> go.Scatter:
         for axis in "xy"
     )
     line = {"color": GREY, "width": 1}
-    return go.Scatter(x=x, y=y, mode="lines", line=line, opacity=0.4, hoverinfo="skip", showlegend=False)
+    return {
+        "type": "scatter",
+        "x": x,
+        "y": y,
+        "mode": "lines",
+        "line": line,
+        "opacity": 0.4,
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
 
 
-def _names(table: pd.DataFrame, look: Look) -> go.Scatter:
+def _names(table: pd.DataFrame, look: Look) -> dict[str, Any]:
     """The name of every cluster of two or more, where it is farthest from the middle: there clusters are most apart;
     and, where few slots moved, theirs."""
     middle = look.start or (float(table["x"].mean()), float(table["y"].mean()))
@@ -140,17 +156,18 @@ def _names(table: pd.DataFrame, look: Look) -> go.Scatter:
     for row in moved if len(moved) <= NAMED else []:
         name = who([(row["client"], row["slot"])])
         told.append((row, f"\u00a0 <b>{name}</b>, from cluster {row['moved_from']:.0f}", "middle right"))
-    return go.Scatter(
-        x=[float(f"{row['x']:.5g}") for row, _, _ in told],
-        y=[float(f"{row['y']:.5g}") for row, _, _ in told],
-        mode="text",
-        text=[text for _, text, _ in told],
-        textposition=[where for _, _, where in told],
-        textfont={"color": GREY, "size": 13},
-        cliponaxis=False,
-        hoverinfo="skip",
-        showlegend=False,
-    )
+    return {
+        "type": "scatter",
+        "x": [float(f"{row['x']:.5g}") for row, _, _ in told],
+        "y": [float(f"{row['y']:.5g}") for row, _, _ in told],
+        "mode": "text",
+        "text": [text for _, text, _ in told],
+        "textposition": [where for _, _, where in told],
+        "textfont": {"color": GREY, "size": 13},
+        "cliponaxis": False,
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
 
 
 def _beyond(text: str, above: bool) -> tuple[str, str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import html
+from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from fltac.report.reading import Run
 from fltac.report.slots import named_updates, present_tasks
-from fltac.report.style import LIGHT, framed
+from fltac.report.style import LIGHT, Framed, framed
 
 
 def counts(run: Run) -> dict[int, pd.DataFrame]:
@@ -21,31 +21,33 @@ def counts(run: Run) -> dict[int, pd.DataFrame]:
     }
 
 
-def clusters_by_task(run: Run) -> go.Figure | None:
+def clusters_by_task(run: Run) -> Framed | None:
     """The counts as a heat map; None where nothing was merged."""
     tables = counts(run)
     if not tables:
         return None
     most = max(int(table.to_numpy().max()) for table in tables.values())
-    frames = [go.Frame(name=str(number), data=[_heat(table, most)]) for number, table in tables.items()]
-    figure = framed(frames, height=110 + 44 * len(present_tasks(run)))
-    figure.update_xaxes(type="category", title_text="cluster", showgrid=False, ticks="")
-    return figure.update_yaxes(type="category", autorange="reversed", showgrid=False, ticks="")
+    frames = [{"name": str(number), "data": [_heat(table, most)]} for number, table in tables.items()]
+    drawn = framed(frames, height=110 + 44 * len(present_tasks(run)))
+    drawn.figure.update_xaxes(type="category", title_text="cluster", showgrid=False, ticks="")
+    drawn.figure.update_yaxes(type="category", autorange="reversed", showgrid=False, ticks="")
+    return drawn
 
 
-def _heat(table: pd.DataFrame, most: int) -> go.Heatmap:
-    return go.Heatmap(
-        x=[str(cluster) for cluster in table],
-        y=[html.escape(str(task)) for task in table.index],
-        z=[[count or None for count in row] for row in table.to_numpy().tolist()],  # an empty cell stays bare
-        zmin=0,
-        zmax=most,
-        colorscale=LIGHT,
-        showscale=False,
-        texttemplate="%{z}",
-        textfont={"color": "black"},
-        hovertemplate="%{y} in cluster %{x}: %{z} slots<extra></extra>",
-        hoverongaps=False,
-        xgap=3,
-        ygap=3,
-    )
+def _heat(table: pd.DataFrame, most: int) -> dict[str, Any]:
+    return {
+        "type": "heatmap",
+        "x": [str(cluster) for cluster in table],
+        "y": [html.escape(str(task)) for task in table.index],
+        "z": [[count or None for count in row] for row in table.to_numpy().tolist()],  # an empty cell stays bare
+        "zmin": 0,
+        "zmax": most,
+        "colorscale": LIGHT,
+        "showscale": False,
+        "texttemplate": "%{z}",
+        "textfont": {"color": "black"},
+        "hovertemplate": "%{y} in cluster %{x}: %{z} slots<extra></extra>",
+        "hoverongaps": False,
+        "xgap": 3,
+        "ygap": 3,
+    }

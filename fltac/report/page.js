@@ -11,10 +11,10 @@ for (const place of document.querySelectorAll(".plot")) {
 
 // A run that has fewer rounds than the slider stays at its last one.
 function show(place, round, by) {
-  const { frames, layout } = plots.get(place);
+  const { data: all, frames, layout } = plots.get(place);
   if (!frames) return;  // one picture for all rounds
   const frame = frames.findLast((one) => one.name === round || Number(one.name) <= round) ?? frames[0];
-  const data = frame.data.map((trace) => {
+  const data = [...frame.data, ...all.slice(frame.data.length)].map((trace) => {
     const colours = trace.meta?.colours;
     return colours ? { ...trace, marker: { ...trace.marker, color: colours[by] } } : trace;
   });

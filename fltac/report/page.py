@@ -19,6 +19,7 @@ from fltac.report import figures, writing
 from fltac.report.cost import of_runs
 from fltac.report.over_seeds import over_seeds
 from fltac.report.reading import Run, accuracy, all_tasks, differences, other_metrics, read_runs, results
+from fltac.report.style import Framed
 from fltac.report.tiers import network_of
 from fltac.report.view import PLACES, seen, view
 
@@ -113,6 +114,6 @@ def _pretty(value: Mapping[str, Any]) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def _figure_json(figure: go.Figure) -> Markup:
+def _figure_json(figure: go.Figure | Framed) -> Markup:
     """JSON that no script element ends in: every < is written as its code."""
     return Markup(figure.to_json().replace("<", "\\u003c"))  # noqa: S704

@@ -83,7 +83,7 @@ class Answer(BaseHTTPRequestHandler):
     server: Server
     timeout = 30.0
 
-    def do_GET(self) -> None:  # noqa: N802, the library's name
+    def do_GET(self) -> None:
         names = [f"{name}:{self.server.server_port}" for name in (LOOPBACK, "localhost")]
         if self.headers.get("Host") not in names:  # a page elsewhere whose name was made to lead here
             return self._send(HTTPStatus.FORBIDDEN, b"")

@@ -15,6 +15,7 @@ from fltac.report.confusion import clusters_by_task, counts
 from fltac.report.lineage import Place, alluvial, events, slot_table
 from fltac.report.reading import Run
 from fltac.report.slots import Slot
+from fltac.report.style import Framed
 
 Rows = list[dict[Hashable, Any]]
 
@@ -40,9 +41,9 @@ class View:
     lineage: go.Figure | None
     slots: tuple[list[tuple[Slot, str, list[Place]]], int]
     events: list[tuple[int, str, str]]
-    evolution: tuple[go.Figure, str] | None
-    map: go.Figure | None
-    confusion: go.Figure | None
+    evolution: tuple[Framed, str] | None
+    map: Framed | None
+    confusion: Framed | None
     counts: pd.DataFrame | None  # of the last round that has any
     clusters: Rows  # of the last round
     distances: go.Figure | None

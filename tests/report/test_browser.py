@@ -1,13 +1,16 @@
 """The page as a browser shows it: two real runs, opened in a headless Chromium."""
 
 from collections import Counter
+from threading import Thread
 
 import pytest
 
 import fltac
 from fltac.records.store import RunDirectory
 from fltac.report.page import write_report
+from fltac.report.serve import Page, Server
 from tests.browser import PATIENCE, browser, chromium
+from tests.report.test_report import Kind, record, write_run
 from tests.runtime.test_changes import DRIFT
 from tests.runtime.test_identity import SHARES
 
@@ -159,7 +162,9 @@ def test_the_page_tells_when_the_task_appeared_and_who_moved(drift):
     words = page.locator("#figure-lineage .textpoint").all_text_contents()
     assert who in words
     assert f"new, {new['size']} slots" in words
-    assert any("task weather begins" in text for text in page.locator("#figure-lineage .annotation").all_text_contents())
+    assert any(
+        "task weather begins" in text for text in page.locator("#figure-lineage .annotation").all_text_contents()
+    )
     page.locator("#map input[type=range]").fill("3")
     assert any(who in text for text in page.locator("#figure-map .textpoint").all_text_contents())
 
@@ -201,3 +206,18 @@ def test_print_has_no_controls(shown):
     assert not page.locator(".controls").first.is_visible()
     assert page.locator("#figure-lineage .main-svg").first.is_visible()
     page.emulate_media(media="screen")
+
+
+def test_a_served_page_reloads_itself_when_a_round_is_finished(opened, tmp_path):
+    folder = write_run(tmp_path / "run", Kind(rounds=0))
+    with Server(Page([folder])) as server:
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        page = opened.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(server.address)
+        assert page.locator("h1").inner_text() == "No finished round yet"
+        for number in (1, 2):
+            RunDirectory(folder).finish_round(record(number, Kind()), {"server.safetensors": b""}, {})
+            page.get_by_text(f"running, {number} of 2 rounds").wait_for()
+        page.close()
+        server.shutdown()
