@@ -31,6 +31,7 @@ from fltac.protocol import Runtime
 from fltac.records.rounds import TABLES
 from fltac.records.store import RunDirectory
 from fltac.runtime import launch
+from fltac.runtime.access import make_token
 from fltac.runtime.capacity import needed
 from fltac.runtime.cluster import Cluster
 from fltac.runtime.remote import RayRuntime
@@ -215,6 +216,7 @@ def every(options: argparse.Namespace) -> None:
     done = {row["case"]: row for row in map(json.loads, _lines(out / "chaos.jsonl")) if not row["error"]}
     expected = {}
     end = time.monotonic() + 60 * options.minutes
+    make_token()  # the cluster has the one that runs send
     cluster = Own(initialize_head=True, head_node_args={"num_cpus": 4, "include_dashboard": False})
     try:
         for case, asked, plan, after in plans(options.rounds, options.random):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import ray
 
 from fltac.errors import InputError, Problem
-from fltac.runtime.access import make_token, require_token
+from fltac.runtime.access import make_token, require_token, takes_anybody
 from fltac.runtime.capacity import Need, Node, check, cores
 from fltac.runtime.nodes import gathered
 
@@ -63,16 +63,22 @@ class Cluster:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _connect(self) -> None:
-        require_token(self.address or "")
+        key = require_token(self.address or "")
         try:
             _reach(self.address or "")
-            ray.init(address=self.address, logging_level="ERROR", log_to_driver=False)
+            context = ray.init(address=self.address, logging_level="ERROR", log_to_driver=False)
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             what = (
                 f"no Ray cluster answers there; check the address and the token's file, RAY_AUTH_TOKEN_PATH ({reason})"
             )
             raise InputError(Problem("--address", what, self.address)) from None
+        if key and takes_anybody(context.dashboard_url or ""):
+            what = (
+                "takes anybody: it asks for no token, and Ray's processes there cannot talk to one that has one; start "
+                "it with RAY_AUTH_MODE=token, or, on this machine alone, set RAY_AUTH_MODE=disabled here"
+            )
+            raise InputError(Problem("--address", what, self.address))
 
     def _start(self, slots: int, gpus: int) -> None:
         make_token()
