@@ -10,7 +10,7 @@ from fltac.records.store import RunDirectory
 from fltac.report.page import write_report
 from fltac.report.serve import Page, Server
 from tests.browser import PATIENCE, browser, chromium
-from tests.report.test_report import Kind, record, write_run
+from tests.report.test_report import TASKS, Kind, record, update, write_run
 from tests.runtime.test_changes import DRIFT
 from tests.runtime.test_identity import SHARES
 
@@ -128,24 +128,27 @@ def test_rounds_can_be_scrubbed_and_played(shown):
     assert sum(map(int, page.locator("#figure-confusion .heatmap-label").all_text_contents())) == first.total()
 
 
-def test_points_are_coloured_by_cluster_or_by_task(shown):
-    run, page = shown
-    updates = run.table("updates").to_pylist()
-    by = {}
-    for name, key in {"found cluster": "cluster", "true task": "task"}.items():
+def test_points_are_coloured_by_cluster_or_by_task(opened, tmp_path):
+    """Client 1's news lie in the cluster of tweets: their colour alone is another one."""
+    folder = write_run(tmp_path / "run", Kind(rounds=1, planned=1))
+    rows = [update(1, client, slot, TASKS[slot]) for client in (0, 1) for slot in (0, 1)]
+    wrong = [row | {"cluster": 1} if (row["client"], row["slot"]) == (1, 0) else row for row in rows]
+    RunDirectory(folder)._write_table("updates", 1, wrong)
+    page = opened.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(write_report([folder]).as_uri())
+    colours = {}
+    for name in ("true task", "found cluster"):
         page.get_by_role("radio", name=name).check()
-        points = drawn(page, "map", 1)
-        by[key] = dict(
-            zip(map(tuple, (one[:3] for one in points["customdata"])), points["marker"]["color"], strict=True)
-        )
-    for key, colours in by.items():
-        groups = {(row[key], colours[row["round"], row["client"], row["slot"]]) for row in updates}
-        assert len(groups) == len({row[key] for row in updates})
-    tasks = {
-        row["cluster"]: {other["task"] for other in updates if other["cluster"] == row["cluster"]} for row in updates
-    }
-    if all(len(each) == 1 for each in tasks.values()) and len(tasks) == 3:
-        assert by["cluster"] == by["task"]
+        points = drawn(page, "sight", 1)
+        colours[name] = {
+            tuple(one[1:3]): each for one, each in zip(points["customdata"], points["marker"]["color"], strict=True)
+        }
+    news, tweets = (colours["true task"][0, slot] for slot in (0, 1))
+    assert news != tweets
+    assert colours["true task"] == {(client, slot): (news, tweets)[slot] for client in (0, 1) for slot in (0, 1)}
+    assert colours["found cluster"] == colours["true task"] | {(1, 0): tweets}
+    page.close()
 
 
 def test_the_page_tells_when_the_task_appeared_and_who_moved(drift):
