@@ -88,14 +88,26 @@ def token() -> str | None:
     return key or None
 
 
+def require_closed(address: str, dashboard: str) -> None:
+    """Raises InputError where a cluster to which our token would go takes anybody."""
+    if takes_anybody(dashboard):
+        what = (
+            "takes anybody: it asks for no token, and Ray's processes there cannot talk to one that has one; start "
+            "it with RAY_AUTH_MODE=token, or, on this machine alone, set RAY_AUTH_MODE=disabled here"
+        )
+        raise InputError(Problem("--address", what, address))
+
+
 def takes_anybody(dashboard: str) -> bool:
-    """Whether the dashboard at HOST:PORT answers a stranger; one that does not answer says nothing."""
+    """Whether the dashboard at a URL, or HOST:PORT, answers a stranger; one that does not answer says nothing."""
     import requests
+
+    url = dashboard if "://" in dashboard else f"http://{dashboard}"
 
     with requests.Session() as session:
         session.trust_env = False  # no proxy: it is the cluster that is asked
         try:
-            return session.get(f"http://{dashboard}/api/version", timeout=REACH_SECONDS).ok
+            return session.get(f"{url.rstrip('/')}/api/version", timeout=REACH_SECONDS).ok
         except requests.RequestException:
             return False
 

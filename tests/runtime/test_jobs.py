@@ -27,9 +27,12 @@ def test_a_stranger_is_answered_401(token_head):
     assert asked(f"{url}/api/jobs/", "another token", sent) == 403
 
 
-def test_a_cluster_is_told_by_its_dashboard_to_strangers(token_head):
+def test_a_cluster_is_told_by_its_dashboard_to_strangers(token_head, tmp_path):
+    tokens = []
+
     class Open(BaseHTTPRequestHandler):
         def do_GET(self):
+            tokens.append(self.headers["Authorization"])
             self.send_response(200 if self.path == "/api/version" else 404)
             self.end_headers()
 
@@ -42,6 +45,9 @@ def test_a_cluster_is_told_by_its_dashboard_to_strangers(token_head):
     with HTTPServer(("127.0.0.1", 0), Open) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         assert takes_anybody(f"127.0.0.1:{server.server_port}")
+        with pytest.raises(InputError, match="takes anybody: it asks for no token"):
+            submit(["run", "a.toml"], tmp_path, f"http://127.0.0.1:{server.server_port}/", print)
+        assert tokens == [None, None]
         server.shutdown()
 
 
