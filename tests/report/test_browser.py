@@ -190,7 +190,7 @@ def test_an_alert_leads_to_where_it_is_seen(drift):
 
 
 def test_axe_finds_no_serious_fault(shown):
-    """What is inside a plot is one picture, with a name and a table beside it; of the dark mode the colours are asked."""
+    """What is inside a plot is one picture, with a name and a table beside it; of dark mode the colours."""
     from axe_playwright_python.sync_playwright import Axe
 
     run, page = shown

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from threading import Thread
 
 import pytest
@@ -73,13 +74,17 @@ def test_it_ends_when_nobody_has_asked_for_long(served):
 def test_the_command_serves_until_ctrl_c(tmp_path):
     folder = write_run(tmp_path / "run")
     command = [sys.executable, "-m", "fltac", "report", folder, "--serve"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        port = int(re.search(r"http://127.0.0.1:(\d+)/", process.stdout.readline())[1])
-        asked = http.client.HTTPConnection(LOOPBACK, port, timeout=120)
-        asked.request("GET", "/")
-        assert b"2 rounds, finished" in asked.getresponse().read()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which is ignored in what a shell runs beside itself
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=heed) as process:
+        try:
+            port = int(re.search(r"http://127.0.0.1:(\d+)/", process.stdout.readline())[1])
+            asked = http.client.HTTPConnection(LOOPBACK, port, timeout=120)
+            asked.request("GET", "/")
+            assert b"2 rounds, finished" in asked.getresponse().read()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 130
+        finally:
+            process.kill()
     assert not (folder / "report.html").exists()
 
 
