@@ -3,7 +3,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 FLOWER := .venv-flower/installed
 
-.PHONY: setup quickstart test check format bench bench-flower fuzz audit clean
+.PHONY: setup quickstart test check format bench bench-flower fuzz screenshots audit clean
 
 setup: $(INSTALLED)  ## make .venv with everything pinned
 
@@ -42,6 +42,9 @@ $(FLOWER): constraints.txt
 
 fuzz: setup  ## 100,000 damaged and forged payloads
 	$(BIN)/python benchmarks/fuzz.py
+
+screenshots: setup  ## the README's pictures, of a finished run: make screenshots RUN=runs/... (needs chromium)
+	$(BIN)/python -m docs.screenshots $(RUN)
 
 audit:  ## every pinned version against the advisory service; fails where it cannot be asked
 	$(PYTHON) -m venv .venv/audit
