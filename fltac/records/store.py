@@ -91,7 +91,7 @@ class RunDirectory:
 
     def write_bars(self, evaluations: Rows) -> None:
         """What v0 does on every task, as round 0 of the evaluations."""
-        write(*self._table_file("evaluations", 0, [{"round": 0, **row} for row in evaluations]))
+        self._write_table("evaluations", 0, [{"round": 0, **row} for row in evaluations])
 
     def finish_round(self, record: RoundRecord, server: Mapping[str, bytes], states: States, keep: int = 2) -> None:
         """Tables and adapters first, then the checkpoint that makes the round count, then its line; of the
@@ -221,6 +221,9 @@ class RunDirectory:
 
     def _checkpoints(self) -> list[Path]:
         return _of_rounds(self.path / "checkpoint")
+
+    def _write_table(self, name: str, round: int, rows: Rows) -> None:
+        write(*self._table_file(name, round, rows))
 
     def _table_file(self, name: str, round: int, rows: Rows) -> tuple[Path, bytes]:
         """Where a round's rows lie, and as what."""
