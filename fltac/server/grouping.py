@@ -86,6 +86,7 @@ class Groups:
     def _scores(self, rows: np.ndarray, score: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """Scores of rows, -inf for those that may never be put together."""
         scores = score(rows)
+        scores[~self.alive[rows]] = -np.inf
         scores[:, ~self.alive] = -np.inf
         for place, row in enumerate(rows):
             there = np.zeros(int(self.owners.max(initial=0)) + 1, dtype=bool)
@@ -111,7 +112,7 @@ def change_over(labels: np.ndarray, kin: np.ndarray, owners: np.ndarray, fixed: 
     if not len(members):
         return
     moved = _Moves(labels[members], kin[members], owners[members], fixed[members])
-    for _ in members:
+    for _ in labels:  # it need not end: who goes changes what the others are like
         if not moved.best():
             break
     labels[members] = moved.names[moved.at]

@@ -11,8 +11,8 @@ from fltac.config import Merging, NormClip, TrimmedMean
 from fltac.server.similarity import layer_grams
 from fltac.wire.messages import AdapterSpec
 
-BLOCK = 2**22  # numbers that are looked at at once: members are never there a second time as a whole
-USUAL = 500  # members whose median says what is usual
+BLOCK = 2**19  # numbers that are looked at at once: members are never there a second time as a whole
+USUAL = 200  # members whose median says what is usual
 Rows = Sequence[np.ndarray]  # n arrays of one shape, or one with a first axis of n
 
 
@@ -53,8 +53,8 @@ def aggregation_error(adapters: Rows, merged: np.ndarray, weight: np.ndarray, sp
             total = np.zeros((d_out, d_in), dtype=np.float32)
             for some, share in zip(_blocks(adapters, BLOCK // alone.size), _blocks(weight, BLOCK // alone.size)):
                 ((a, b),) = alone.factors(np.stack([row[part] for row in some]))
-                side_by_side = (b * np.float32(share)[:, None, None]).transpose(1, 0, 2).reshape(d_out, -1)
-                total += side_by_side @ a.reshape(-1, d_in)
+                weighted = (b * np.float32(share)[:, None, None]).transpose(0, 2, 1).reshape(-1, d_out)
+                total += weighted.T @ a.reshape(-1, d_in)
             ((a, b),) = alone.factors(merged[part])
             exact += float(np.square(total, dtype=np.float64).sum())
             gap += float(np.square(b @ a - total, dtype=np.float64).sum())
@@ -101,7 +101,14 @@ def norm_clip(stacked: np.ndarray, weight: np.ndarray, config: Merging) -> np.nd
 
 def middle(stacked: Rows) -> np.ndarray:
     """Of each number the median over the first axis, float64; (n, ..) -> (..)."""
-    return by_columns(stacked, lambda some: np.median(some.astype(np.float64), axis=0))
+    n = len(stacked)
+    low, high = (n - 1) // 2, n // 2
+
+    def median_of(some: np.ndarray) -> np.ndarray:
+        ordered = np.partition(np.ascontiguousarray(some.T), (low, high), axis=1)  # faster by rows than by columns
+        return np.asarray((ordered[:, low].astype(np.float64) + ordered[:, high]) / 2)
+
+    return by_columns(stacked, median_of)
 
 
 def outlier_scores(adapters: Rows) -> list[float | None]:

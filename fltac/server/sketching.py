@@ -16,7 +16,7 @@ from fltac.server.similarity import RESOLUTION, b, changes, times
 from fltac.wire.messages import AdapterSpec
 
 BLOCK = 2**23  # numbers of adapters that are looked at at once
-FOUND_FROM = 4096  # adapters, drawn with the sketch's seed, that the principal components are found from
+FOUND_FROM = 2048  # adapters, drawn with the sketch's seed, that the principal components are found from
 PARTS = {"blend": ("product", "subspace")}  # the others are their own
 
 
@@ -62,7 +62,7 @@ def _axes(points: np.ndarray, components: int, draw: np.random.Generator) -> np.
 
     state = int(draw.integers(2**31))
     count = min(components, *points.shape)
-    return np.asarray(randomized_svd(points, count, n_oversamples=32, n_iter=4, random_state=state)[2].T)
+    return np.asarray(randomized_svd(points, count, n_oversamples=16, n_iter=2, random_state=state)[2].T)
 
 
 class _Projection:
