@@ -24,7 +24,7 @@ Of = Literal["adapter", "step"]  # what is compared: the change from v0, or the 
 
 
 class Exact(Config):
-    """All pairs of adapters are compared; of more than `sketch_above` a sketch of each is, as by similarity.type = sketch."""
+    """All pairs of adapters are compared; of more than `sketch_above`, sketches are (similarity.type = "sketch")."""
 
     of: Of = "adapter"
     sketch_above: Positive | None = 512
@@ -58,7 +58,7 @@ class Sketch(Config):
     type: Literal["sketch"]
     of: Of = "adapter"
     basis: Literal["blend", "product", "subspace", "flat", "b"] = "blend"
-    size: Positive = 4096  # numbers an adapter that are drawn
+    size: Positive = 2048  # numbers an adapter that are drawn
     components: Positive = 64  # and that are kept, of more adapters than that: as many tasks can be told apart
     seed: Annotated[int, Field(ge=0)] = 0
 

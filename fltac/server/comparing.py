@@ -38,11 +38,10 @@ def compared(
     Kinship is by subspace, whatever the similarity: parts of a task that the clusterer tore apart move the same
     outputs, if not the same way, and nothing else tells them from two tasks as surely (experiments/LOG.md).
     """
-    sketch = config if isinstance(config, Sketch) else None
-    if sketch is None and config.sketch_above is not None and len(now) > config.sketch_above:
-        sketch = Sketch(type="sketch", of=config.of, basis=config.type)
-    if sketch is not None:
-        points, *kin = sketches(now, since, spec, sketch, [sketch.basis, KIN] if settled else [sketch.basis])
+    if not isinstance(config, Sketch) and config.sketch_above is not None and len(now) > config.sketch_above:
+        config = Sketch(type="sketch", of=config.of, basis=config.type)
+    if isinstance(config, Sketch):
+        points, *kin = sketches(now, since, spec, config, [config.basis, KIN] if settled else [config.basis])
         return Compared(points, kin[0] if kin else None)
     rows, before = np.stack(now), np.stack(since)
     factors = changes(rows, before, spec) if settled or config.type in KERNELS else []

@@ -56,7 +56,7 @@ class Groups:
             best[one], partner[one] = told.max(), told.argmax()
 
     def mean_cosine(self, rows: np.ndarray, least: float | None) -> np.ndarray:
-        """Of members around the mean; of two whole clusters only if they are reliably more alike than `least`, if any."""
+        """Of members around the mean; of two whole clusters if they are reliably more alike than `least`, or never."""
         mean = self.seen[rows] @ self.seen.T / (self.sizes[rows, None] * self.sizes)
         whole = np.flatnonzero(self.whole[rows])
         if len(whole):
@@ -107,7 +107,7 @@ def change_over(labels: np.ndarray, kin: np.ndarray, owners: np.ndarray, fixed: 
 
     `kin` (n, e) at length one, `owners` (n,) 0..m-1, `fixed` (n,) who may not. Who is alone stays so.
     """
-    names, at, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    _, at, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     members = np.flatnonzero(sizes[at] > 1)
     if not len(members):
         return

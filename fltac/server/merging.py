@@ -13,7 +13,7 @@ from fltac.wire.messages import AdapterSpec
 
 BLOCK = 2**19  # numbers that are looked at at once: members are never there a second time as a whole
 USUAL = 200  # members whose median says what is usual
-Rows = Sequence[np.ndarray]  # n arrays of one shape, or one with a first axis of n
+Rows = Sequence[np.ndarray] | np.ndarray  # n arrays of one shape, or one with a first axis of n
 
 
 def weights(num_examples: np.ndarray, rule: str, worth: np.ndarray | float = 1.0) -> np.ndarray:
@@ -51,10 +51,11 @@ def aggregation_error(adapters: Rows, merged: np.ndarray, weight: np.ndarray, sp
             gap += max(float(coefficients @ gram @ coefficients), 0.0)
         else:
             total = np.zeros((d_out, d_in), dtype=np.float32)
-            for some, share in zip(_blocks(adapters, BLOCK // alone.size), _blocks(weight, BLOCK // alone.size)):
-                ((a, b),) = alone.factors(np.stack([row[part] for row in some]))
-                weighted = (b * np.float32(share)[:, None, None]).transpose(0, 2, 1).reshape(-1, d_out)
-                total += weighted.T @ a.reshape(-1, d_in)
+            step = max(1, BLOCK // alone.size)
+            for at in range(0, len(adapters), step):
+                ((a, b),) = alone.factors(np.stack([row[part] for row in adapters[at : at + step]]))
+                share = weight[at : at + step, None, None].astype(np.float32)
+                total += (b * share).transpose(0, 2, 1).reshape(-1, d_out).T @ a.reshape(-1, d_in)
             ((a, b),) = alone.factors(merged[part])
             exact += float(np.square(total, dtype=np.float64).sum())
             gap += float(np.square(b @ a - total, dtype=np.float64).sum())
@@ -83,7 +84,7 @@ def median(stacked: Rows, weight: np.ndarray, config: Merging) -> np.ndarray:
     return middle(stacked).astype(np.float32)
 
 
-def norm_clip(stacked: np.ndarray, weight: np.ndarray, config: Merging) -> np.ndarray:
+def norm_clip(stacked: Rows, weight: np.ndarray, config: Merging) -> np.ndarray:
     """m + sum_i w_i (x_i - m) min(1, c / ||x_i - m||), m the median, c = `factor` times the median of ||x_i - m||.
 
     However far away a member is, it moves the mean by w_i c at most. Source: centred clipping, Karimireddy et al. 2021,
@@ -147,10 +148,6 @@ def by_columns(stacked: Rows, average: Callable[[np.ndarray], np.ndarray]) -> np
     size = flat[0].size
     parts = [average(np.stack([x[at : at + step] for x in flat])) for at in range(0, size, step)]
     return np.concatenate([np.empty(0), *parts]).reshape(stacked[0].shape)
-
-
-def _blocks(rows: Rows, step: int) -> list[Rows]:
-    return [rows[at : at + step] for at in range(0, len(rows), max(1, step))]
 
 
 Average = Callable[[Rows, np.ndarray, Merging], np.ndarray]

@@ -58,8 +58,7 @@ def _shared(a: np.ndarray, b: np.ndarray, rank: int) -> np.ndarray:
     there = sizes > RESOLUTION * sizes.max(axis=1, keepdims=True, initial=0)  # a change of lower rank spans less
     u = ((q @ inner) * there[:, None, :])[:, :, :rank]
     ranks = there[:, :rank].sum(axis=1)
-    squares = _pairwise(lambda rows, all_: (rows @ all_.T) ** 2, u.transpose(0, 2, 1))
-    return squares - np.outer(ranks, ranks) / u.shape[1]
+    return np.asarray(_pairwise(u.transpose(0, 2, 1)) - np.outer(ranks, ranks) / u.shape[1])
 
 
 def changes(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, dtype: type = np.float64) -> Factors:
@@ -82,21 +81,20 @@ def layer_grams(factors: Factors) -> Iterator[np.ndarray]:
     Costs R x R products a pair and never forms a d x d matrix.
     """
     for a, b in factors:
-        both = np.concatenate([a, b.transpose(0, 2, 1)], axis=2)  # (n, R, d_in + d_out)
-        d_in = a.shape[2]
-        yield _pairwise(
-            lambda rows, all_, d=d_in: (rows[:, :d] @ all_[:, :d].T) * (rows[:, d:] @ all_[:, d:].T), both
-        )
+        yield _pairwise(a, b.transpose(0, 2, 1))
 
 
-def _pairwise(compare: Callable[[np.ndarray, np.ndarray], np.ndarray], each: np.ndarray) -> np.ndarray:
-    """Sums over R x R blocks of compare(rows, all rows): (n, R, d) -> (n, n), never more than BLOCK numbers at once."""
-    n, r, _ = each.shape
-    rows, step = each.reshape(n * r, -1), max(1, BLOCK // (n * r * r))
+def _pairwise(*parts: np.ndarray) -> np.ndarray:
+    """(n, n) sums over R x R blocks of the product of the parts' Gram matrices, or the square of the one part's.
+
+    Parts are (n, R, d); never more than BLOCK numbers are there at once beside the sums.
+    """
+    n, r, _ = parts[0].shape
+    each, step = [part.reshape(n * r, -1) for part in parts], max(1, BLOCK // (n * r * r))
     sums = np.empty((n, n))
     for at in range(0, n, step):
-        some = compare(rows[at * r : (at + step) * r], rows)
-        sums[at : at + step] = some.reshape(-1, r, n, r).sum(axis=(1, 3))
+        grams = [rows[at * r : (at + step) * r] @ rows.T for rows in each]
+        sums[at : at + step] = (grams[0] * grams[-1]).reshape(-1, r, n, r).sum(axis=(1, 3))
     return sums
 
 

@@ -63,7 +63,7 @@ def pack(matrices: Sequence[np.ndarray], numbers: str, draw: np.random.Generator
 
 
 def unpack(packed: bytes | memoryview, shapes: Sequence[Shape], numbers: str) -> list[np.ndarray]:
-    """The matrices that `pack` wrote, float32; of float32 views of `packed`. Raises WireError for what it would not write.
+    """The matrices that `pack` wrote, float32: views, where they were. Raises WireError for what it would not write.
 
     `packed` must be `packed_size` long.
     """

@@ -8,7 +8,7 @@ from scipy.spatial.distance import pdist, squareform
 
 from fltac.config import B, Blend, Flat, Product, Sketch, Subspace
 from fltac.server.comparing import compared
-from fltac.server.similarity import around_mean, coordinates, layer_grams, plane
+from fltac.server.similarity import around_mean, layer_grams, plane
 from fltac.wire.messages import AdapterSpec, Layer
 
 FLAT, FACTOR, PRODUCT, SUBSPACE, BLEND = (cls(type=cls.__name__.lower()) for cls in (Flat, B, Product, Subspace, Blend))  # type: ignore[arg-type]
