@@ -31,6 +31,7 @@ from fltac.protocol import Runtime
 from fltac.records.rounds import TABLES
 from fltac.records.store import RunDirectory
 from fltac.runtime import launch
+from fltac.runtime.access import make_token
 from fltac.runtime.capacity import needed
 from fltac.runtime.cluster import Cluster
 from fltac.runtime.remote import RayRuntime
@@ -50,8 +51,9 @@ Plan = Mapping[tuple[int, str], str]  # round and stage -> who dies
 class Chaos:
     """A runtime around another: at the stages of a plan somebody in it dies.
 
-    While clients train, and while the server clusters, it is a second thread that kills, after a share of the time that
-    the stage took the last time; before the first merge, after it, and before a round is recorded, it is this one.
+    While clients train, and while the server clusters, it is a second thread that kills, `after` seconds into the
+    training and a tenth of them into the server's step; else it is this one: once the updates are there, once they are
+    merged, and before the round is recorded.
     """
 
     def __init__(self, runtime: RayRuntime, plan: Plan, after: float = 0.2) -> None:
@@ -156,7 +158,7 @@ def results(out: Path) -> Any:
 
 
 def left_over(seconds: float = 30.0) -> list[str]:
-    """Actors' processes below this one that are still there after so long."""
+    """Actors' processes that are still there after so long: those of the cluster, which is below this process."""
     end = time.monotonic() + seconds
     while True:
         found = []
@@ -215,6 +217,7 @@ def every(options: argparse.Namespace) -> None:
     done = {row["case"]: row for row in map(json.loads, _lines(out / "chaos.jsonl")) if not row["error"]}
     expected = {}
     end = time.monotonic() + 60 * options.minutes
+    make_token()  # the cluster has the one that runs send
     cluster = Own(initialize_head=True, head_node_args={"num_cpus": 4, "include_dashboard": False})
     try:
         for case, asked, plan, after in plans(options.rounds, options.random):

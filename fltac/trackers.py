@@ -44,24 +44,25 @@ class Subject:
 
 
 class Open(NamedTuple):
-    """A tracker at work: `log(round, values)`, and `close(failed)` when the run is over."""
+    """A tracker at work: `log(round, values)`, `close(failed)` when the run is over, the last round that it has."""
 
     log: Callable[[int, Values], Any]
     close: Callable[[bool], Any]
+    last: int
 
 
 def tensorboard(asked: Any, subject: Subject) -> Open:
-    """Event files in the run directory; of a resumed run, what an unfinished round had left is hidden."""
+    """Event files in the run directory; of a resumed run the earlier ones are hidden, and their rounds told again."""
     from tensorboardX import SummaryWriter
 
-    writer = SummaryWriter(str(subject.run.path / "tensorboard"), purge_step=subject.first)
+    writer = SummaryWriter(str(subject.run.path / "tensorboard"), purge_step=0)
 
     def log(round: int, values: Values) -> None:
         for name, value in values.items():
             writer.add_scalar(name, value, round)
         writer.flush()
 
-    return Open(log, lambda failed: writer.close())
+    return Open(log, lambda failed: writer.close(), last=0)
 
 
 def mlflow(asked: Any, subject: Subject) -> Open:
@@ -87,7 +88,8 @@ def mlflow(asked: Any, subject: Subject) -> Open:
         now = int(1000 * time.time())
         client.log_batch(run, metrics=[Metric(name, value, now, round) for name, value in values.items()])
 
-    return Open(log, lambda failed: client.set_terminated(run, "FAILED" if failed else "FINISHED"))
+    last = int(known[0].data.metrics.get("round", 0)) if known else 0
+    return Open(log, lambda failed: client.set_terminated(run, "FAILED" if failed else "FINISHED"), last)
 
 
 def wandb(asked: Any, subject: Subject) -> Open:
@@ -107,7 +109,9 @@ def wandb(asked: Any, subject: Subject) -> Open:
         reinit="create_new",  # points run side by side
         settings=wandb.Settings(silent=True, console="off"),
     )
-    return Open(lambda round, values: run.log(dict(values), step=round), lambda failed: run.finish(int(failed)))
+    # the server knows the steps of a run that it goes on with; files for wandb sync know only their own
+    last = run.step - 1 if asked.mode == "online" else subject.first - 1
+    return Open(lambda round, values: run.log(dict(values), step=round), lambda failed: run.finish(int(failed)), last)
 
 
 TRACKERS: dict[str, tuple[str, Callable[[Any, Subject], Open]]] = {  # what it imports, and how it is opened
@@ -120,7 +124,8 @@ TRACKERS: dict[str, tuple[str, Callable[[Any, Subject], Open]]] = {  # what it i
 class Tracks:
     """Hands the lines of a run's rounds to the trackers that its experiment names; they are opened with the first.
 
-    One that fails is told of, and left out from then on: no run ends for its sake.
+    Rounds that a tracker was not told of, since the run ended in between, are told to it first. One that fails is told
+    of, and left out from then on: no run ends for its sake.
     """
 
     def __init__(self, run: RunDirectory, experiment: Experiment, say: Callable[[str], None], point: str = "") -> None:
@@ -132,7 +137,10 @@ class Tracks:
             with self._left_out_if_it_fails(number):
                 if number not in self.open:
                     subject = Subject(self.run, self.experiment, line["round"], self.point)
-                    self.open[number] = TRACKERS[asked.type][1](asked, subject)
+                    opened = self.open[number] = TRACKERS[asked.type][1](asked, subject)
+                    for earlier in self.run.lines():
+                        if opened.last < earlier["round"] < line["round"]:
+                            opened.log(earlier["round"], scalars(earlier))
                 if one := self.open[number]:
                     one.log(line["round"], scalars(line))
 

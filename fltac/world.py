@@ -140,7 +140,7 @@ class World:
 
     def awaited(self, round: int) -> int:
         """How many clients a round waits for: the first of those that are drawn."""
-        return max(1, math.floor(self.experiment.clients.fraction * len(self.held(round)) + 0.5))
+        return self.experiment.clients.awaited(len(self.held(round)))
 
     @cached_property
     def lines(self) -> Sequence[Network | Tier]:

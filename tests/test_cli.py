@@ -18,6 +18,7 @@ import pytest
 
 from fltac.layers import load
 from fltac.records.store import RunDirectory
+from fltac.screen.ending import Stoppable
 from tests.tiny import write_tiny
 
 
@@ -79,6 +80,9 @@ BAD_VALUES = {
     "faults.late_weight=0.5": ("faults.late_weight", "waits for nobody: set faults.round_deadline_s or clients.select"),
     "faults.max_norm=1": ("faults.max_norm", "must be greater than 1"),
     "faults.clock=wall": ("faults.clock", "must be 'simulated' or 'real'"),
+    "clients.fraction=0.5 & faults.min_clients=3": ("faults.min_clients", "is more than a round waits for (2)"),
+    "clients.select=1.5": ("clients.select", "draws more than fraction = 1 does, which is all"),
+    'adversary={type="scaled", share=0.1}': ("adversary.share", "of 4 clients is nobody; raise it"),
     "clients.select=0.9": ("clients.select", "must be greater than or equal to 1"),
     'adversary={type="backdoor", target=2}': ("adversary.target", "is no class of mood and weather"),
     'merging={type="trimmed_mean", trim=0.5}': ("merging.trim", "must be less than 0.5"),
@@ -139,7 +143,7 @@ BAD_VALUES = {
 @pytest.mark.parametrize("override", BAD_VALUES)
 def test_a_bad_value_is_one_line_with_key_value_and_remedy(tiny, fltac, override):
     key, what = BAD_VALUES[override]
-    code, _, err = fltac("check", tiny, override)
+    code, _, err = fltac("check", tiny, *override.split(" & "))
     assert code == 2
     line = next(line for line in err.splitlines() if line.startswith(f"{tiny}: {key}: "))
     assert what in line
@@ -363,6 +367,24 @@ def test_sigterm_ends_a_run_after_its_last_round_and_says_how_to_go_on(tiny, flt
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     code, said, _ = fltac("resume", out)
     assert (code, "round 12/12" in said) == (0, True)
+
+
+@pytest.mark.parametrize(("first", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_second_signal_does_not_tear_the_cleaning_up(tmp_path, first, code):
+    before, cleaned = signal.getsignal(signal.SIGINT), []
+
+    def work():
+        try:
+            signal.raise_signal(first)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+            cleaned.append(True)
+
+    with pytest.raises(SystemExit) as ended, Stoppable(tmp_path):
+        work()
+    assert (ended.value.code, cleaned) == (code, [True])
+    assert signal.getsignal(signal.SIGINT) == before
 
 
 def test_what_is_refused_tells_of_no_results(tiny, fltac, tmp_path, monkeypatch):

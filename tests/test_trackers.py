@@ -2,12 +2,14 @@
 
 import importlib.util
 import json
+import shutil
 import struct
 import time
 
 import pytest
 
 import fltac
+from fltac.errors import InputError
 from fltac.records.store import RunDirectory
 from fltac.trackers import Tracks, missing, scalars
 from tests.tiny import write_tiny
@@ -39,10 +41,10 @@ def asking(run, tracker):
     return fltac.load(run.experiment_file, [f"trackers=[{tracker}]"])
 
 
-def told_again(run, tracker):
-    """Its rounds, with the stop, to another tracker; returns them."""
+def told_again(run, tracker, before=2):
+    """Its rounds to another tracker, with a stop that comes when it has been told of so many; returns all."""
     first, second, third = run.lines()
-    for lines, failed in (([first, second], True), ([third], False)):
+    for lines, failed in (([first, second][:before], True), ([third], False)):
         track = Tracks(run, asking(run, tracker), pytest.fail)
         for line in lines:
             track(line)
@@ -85,13 +87,22 @@ def test_tensorboard_has_every_figure_of_every_round_once(run):
         assert told == [(line["round"], pytest.approx(scalars(line)[name], rel=1e-6)) for line in lines]
 
 
+def test_tensorboard_is_told_of_a_round_that_it_missed(run, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    shutil.copytree(run.path, tmp_path / "run", ignore=shutil.ignore_patterns("tensorboard"))
+    lines = told_again(RunDirectory(tmp_path / "run"), "{type='tensorboard'}", before=1)
+    read = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert [event.step for event in read.Scalars("accuracy/mood")] == [line["round"] for line in lines]
+
+
 @pytest.mark.filterwarnings("ignore")  # MLflow's own, of its database
 def test_mlflow_has_one_run_with_every_round_and_setting(run, tmp_path):
     need("mlflow")
     from mlflow.tracking import MlflowClient
 
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    lines = told_again(run, f'{{type="mlflow", uri="{uri}", experiment="tests"}}')
+    lines = told_again(run, f'{{type="mlflow", uri="{uri}", experiment="tests"}}', before=1)
     client = MlflowClient(uri)
     (kept,) = client.search_runs([client.get_experiment_by_name("tests").experiment_id])
     assert (kept.info.run_name, kept.info.status) == ("out", "FINISHED")
@@ -132,6 +143,11 @@ def test_a_tracker_that_fails_is_told_of_once_and_left_out(run, tmp_path):
         track(LINE)
     (line,) = said
     assert line.startswith("warning: trackers.0 (tensorboard): ")
+
+
+def test_a_password_in_an_address_is_refused(run):
+    with pytest.raises(InputError, match=r"trackers\.0\.uri: names a user"):
+        asking(run, "{type='mlflow', uri='https://me:secret@host'}")
 
 
 def test_a_package_that_is_not_installed_is_told_with_its_remedy(run, monkeypatch):

@@ -210,10 +210,19 @@ def _bound(experiment: Experiment) -> Iterator[tuple[str, str, object]]:
 
 
 def _faults(experiment: Experiment) -> Iterator[tuple[str, str, object]]:
-    """Whether enough clients can come, and late ones can be taken."""
+    """Whether enough clients can come, late ones can be taken, and anybody is poisoned."""
     faults, clients = experiment.faults, experiment.clients
     if faults.min_clients > clients.count:
         yield "faults.min_clients", f"is more than there are clients ({clients.count}); lower it", faults.min_clients
+    elif faults.min_clients > clients.awaited(clients.count):
+        what = f"is more than a round waits for ({clients.awaited(clients.count)}); lower it, or raise clients.fraction"
+        yield "faults.min_clients", what, faults.min_clients
+    if clients.select > 1 and clients.fraction == 1:
+        what = "draws more than fraction = 1 does, which is all; lower clients.fraction, or leave it out"
+        yield "clients.select", what, clients.select
+    if experiment.adversary is not None and round(experiment.adversary.share * clients.count) == 0:
+        what = f"of {clients.count} clients is nobody; raise it, or leave adversary out"
+        yield "adversary.share", what, experiment.adversary.share
     if faults.late_weight is None:
         return
     key, value = "faults.late_weight", faults.late_weight

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -85,6 +86,10 @@ class Clients(Config):
     partition: Annotated[Dirichlet | LabelDirichlet | Table, Field(discriminator="type")] = Dirichlet(type="dirichlet")
     fraction: Share = 1.0  # of the clients that hold data, drawn anew each round
     select: Annotated[float, Field(ge=1)] = 1.0  # times as many are drawn; the first to come count, the others are late
+
+    def awaited(self, holders: int) -> int:
+        """How many clients a round waits for, of so many that hold data."""
+        return max(1, math.floor(self.fraction * holders + 0.5))
 
 
 class Training(Config):

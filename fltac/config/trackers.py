@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from fltac.config.base import Config
 
@@ -21,6 +22,16 @@ class Mlflow(Config):
     type: Literal["mlflow"]
     uri: str | None = None  # of the tracking server or store; left out: MLFLOW_TRACKING_URI, or MLflow's own default
     experiment: str = "fltac"
+
+    @field_validator("uri")
+    @classmethod
+    def _without_secrets(cls, uri: str | None) -> str | None:
+        if uri and "@" in urlsplit(uri).netloc:
+            what = (
+                "names a user, and would stand in the records; set MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD"
+            )
+            raise ValueError(what)
+        return uri
 
 
 class Wandb(Config):

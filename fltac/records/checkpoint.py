@@ -63,7 +63,7 @@ def read_checkpoint(folder: Path) -> tuple[Checkpoint, Lines]:
 
 def _unsealed(folder: Path) -> dict[str, bytes]:
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
+        manifest = json.loads(_content(folder / MANIFEST))
         schema, sums = int(manifest["schema"]), {str(name): str(one) for name, one in manifest["sha256"].items()}
     except (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError) as error:
         raise TornError(f"has no {MANIFEST} that can be read ({type(error).__name__})") from None
@@ -75,9 +75,16 @@ def _unsealed(folder: Path) -> dict[str, bytes]:
         if Path(name).name != name or (folder / name).is_symlink():
             raise TornError(f"names a file that lies elsewhere ({name!r})")
         try:
-            files[name] = (folder / name).read_bytes()
+            files[name] = _content(folder / name)
         except OSError:
             raise TornError(f"lacks {name}") from None
         if hashlib.sha256(files[name]).hexdigest() != written:
             raise TornError(f"{name} is not what was written")
     return files
+
+
+def _content(file: Path) -> bytes:
+    """Of a file that lies there itself. Raises OSError for a link, which leads elsewhere, and a pipe, which waits."""
+    if file.is_symlink() or not file.is_file():
+        raise FileNotFoundError(file)
+    return file.read_bytes()

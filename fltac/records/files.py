@@ -59,8 +59,12 @@ class Lock:
     _file = -1
 
     def __init__(self, folder: Path, patience: float = 0.0) -> None:
-        """Raises InputError where another process holds it, after so many seconds."""
-        self._file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        """Raises InputError where another process holds it, after so many seconds, or nobody may write there."""
+        try:
+            self._file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            what = f"cannot be written: {error.strerror}; see to its rights and to room, or name another folder"
+            raise InputError(Problem("", what), str(folder)) from None
         end = time.monotonic() + patience
         try:
             while True:
@@ -79,8 +83,9 @@ class Lock:
         except OSError as error:
             if error.errno not in UNLOCKABLE:
                 raise
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"process {os.getpid()} on {platform.node()}".encode(), 0)
+        with contextlib.suppress(OSError):  # who it is says itself; on a full disk what is written next tells
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, f"process {os.getpid()} on {platform.node()}".encode(), 0)
 
     def release(self) -> None:
         if self._file >= 0:

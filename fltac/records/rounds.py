@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -137,6 +137,7 @@ def round_record(
     """
     found = {(row["client"], row["slot"]): row for row in step["updates"]}
     left_out = [*lost, *step["refused"]]
+    left_out += _missing(sent, {*found, *((one.client, one.slot) for one in left_out)})
     joined = [{"round": round, **row, **_found(found, left_out, row["client"], row["slot"])} for row in sent]
     updates = [{name: row.get(name) for name in UPDATES.names} for row in joined]
     labels = step["labels"]
@@ -179,6 +180,13 @@ def round_record(
         told["generations"] = judged["generations"]
     tables = {name: [{"round": round, **row} for row in rows] for name, rows in told.items()}
     return RoundRecord(round, line, {"updates": updates, **tables})
+
+
+def _missing(sent: Rows, told: Set[tuple[int, int | None]]) -> list[LeftOut]:
+    """Updates of which the server says nothing: their client sent none, or sent them as another slot's."""
+    slots: list[tuple[int, int]] = [(row["client"], row["slot"]) for row in sent]
+    silent = [key for key in slots if key not in told and (key[0], None) not in told]
+    return [LeftOut(*key, "missing", "no update came of it") for key in silent]
 
 
 def _found(found: Mapping[Key, Mapping[str, Any]], left_out: Sequence[LeftOut], client: int, slot: int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from fltac.records.files import Lock, append, require_new, write, write_folder
 from fltac.records.rounds import TABLES, RoundRecord, Rows
 
 Say = Callable[[str], None]
+ROUND = re.compile(r"round-\d+")
 
 
 def _silent(text: str) -> None:
@@ -156,8 +158,7 @@ class RunDirectory:
 
     def table(self, name: str) -> pa.Table:
         """One of TABLES, all rounds; null or empty where an older fltac did not write it."""
-        files = sorted((self.path / f"{name}.parquet").glob("round-*.parquet"), key=_round_order)
-        parts = [pq.read_table(file) for file in files]
+        parts = [pq.read_table(file) for file in _of_rounds(self.path / f"{name}.parquet", ".parquet")]
         return pa.concat_tables([*parts, TABLES[name].empty_table()], promote_options="default")
 
     def has_bars(self) -> bool:
@@ -205,13 +206,13 @@ class RunDirectory:
         for name, entries in told.items():
             if (self.path / name).is_file() or entries:
                 write(self.path / name, b"".join(map(_json, entries)))
-        parts = [part for name in TABLES for part in (self.path / f"{name}.parquet").glob("round-*.parquet")]
-        for part in [*parts, *(self.path / "adapters").glob("round-*"), *self._checkpoints()]:
+        parts = [part for name in TABLES for part in _of_rounds(self.path / f"{name}.parquet", ".parquet")]
+        for part in [*parts, *_of_rounds(self.path / "adapters"), *self._checkpoints()]:
             if _round_order(part) > last:
                 shutil.rmtree(part) if part.is_dir() else part.unlink()
 
     def _checkpoints(self) -> list[Path]:
-        return sorted((self.path / "checkpoint").glob("round-*"), key=_round_order)
+        return _of_rounds(self.path / "checkpoint")
 
     def _write_table(self, name: str, round: int, rows: Rows) -> None:
         sink = pa.BufferOutputStream()
@@ -225,6 +226,12 @@ def _round_name(round: int) -> str:
 
 def _round_order(path: Path) -> int:
     return int(path.stem.removeprefix("round-"))
+
+
+def _of_rounds(folder: Path, suffix: str = "") -> list[Path]:
+    """What a folder has of rounds, in order; copies that somebody put beside them are let be."""
+    found = [path for path in folder.glob("round-*") if ROUND.fullmatch(path.name.removesuffix(suffix))]
+    return sorted(found, key=_round_order)
 
 
 def _json(value: Mapping[str, Any], indent: int | None = None) -> bytes:

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 from fltac.errors import InputError, Problem
 
+REACH_SECONDS = 5.0  # for a dashboard to answer
+
 
 def require_token(address: str) -> str | None:
     """The token for a cluster somebody else started, which Ray is then told to send; None on this machine without one.
@@ -84,6 +86,30 @@ def token() -> str | None:
     if not key and named:
         raise _wrong_file("holds no token; name the file of the cluster's token", file)
     return key or None
+
+
+def require_closed(address: str, dashboard: str) -> None:
+    """Raises InputError where a cluster to which our token would go takes anybody."""
+    if takes_anybody(dashboard):
+        what = (
+            "takes anybody: it asks for no token, and Ray's processes there cannot talk to one that has one; start "
+            "it with RAY_AUTH_MODE=token, or, on this machine alone, set RAY_AUTH_MODE=disabled here"
+        )
+        raise InputError(Problem("--address", what, address))
+
+
+def takes_anybody(dashboard: str) -> bool:
+    """Whether the dashboard at a URL, or HOST:PORT, answers a stranger; one that does not answer says nothing."""
+    import requests
+
+    url = dashboard if "://" in dashboard else f"http://{dashboard}"
+
+    with requests.Session() as session:
+        session.trust_env = False  # no proxy: it is the cluster that is asked
+        try:
+            return session.get(f"{url.rstrip('/')}/api/version", timeout=REACH_SECONDS).ok
+        except requests.RequestException:
+            return False
 
 
 def loopback(address: str) -> bool:

@@ -17,18 +17,27 @@ from ray.train.torch import TorchTrainer, get_device
 from ray.util.queue import Queue
 
 from fltac.client import Job, Ledger, Order
+from fltac.errors import StoppedError
 from fltac.federation import federate
 from fltac.model.training import Score
 from fltac.records.rounds import RoundRecord
 from fltac.records.store import RunDirectory
 from fltac.runtime.capacity import Need
 from fltac.runtime.local import LocalRuntime
+from fltac.runtime.pool import first_line
 from fltac.server.state import Post, Setup
 from fltac.world import World
 
+STARTS = 5  # of the workers, for each of which Ray Train waits a minute; by itself it would try for ever
+
 
 def run_central(
-    world: World, setup: Setup, directory: RunDirectory, need: Need, tell: Callable[[RoundRecord], None]
+    world: World,
+    setup: Setup,
+    directory: RunDirectory,
+    need: Need,
+    tell: Callable[[RoundRecord], None],
+    say: Callable[[str], None],
 ) -> None:
     """The rounds that the run still lacks, on `need.actors` workers; Ray Train's own files are gone afterwards.
 
@@ -36,7 +45,7 @@ def run_central(
     The run directory must be on storage that all nodes share. Raises what a worker raised.
     """
     records = Queue(actor_options={"num_cpus": 0})
-    told = threading.Thread(target=_tell_all, args=(records, tell), daemon=True)
+    told = threading.Thread(target=_tell_all, args=(records, tell, say), daemon=True)
     told.start()
     resources = {"CPU": need.num_cpus} | ({"GPU": need.num_gpus} if need.num_gpus else {})
     folder = directory.path.resolve() / "ray-train"
@@ -51,21 +60,28 @@ def run_central(
         scaling_config=train.ScalingConfig(
             num_workers=need.actors, use_gpu=need.num_gpus > 0, resources_per_worker=resources
         ),
-        run_config=train.RunConfig(name="central", storage_path=str(folder)),
+        run_config=train.RunConfig(
+            name="central",
+            storage_path=str(folder),
+            failure_config=train.FailureConfig(controller_failure_limit=STARTS - 1),
+        ),
     )
     try:
         trainer.fit()
     except train.WorkerGroupError as error:  # which tells of each worker's error in parts
         raise next(iter(error.worker_failures.values())) from None
+    except train.ControllerError as error:
+        what = f"{need.actors} workers did not start, or did not go on: {first_line(error.controller_failure)}"
+        raise StoppedError(what) from None
     finally:
         records.put(None)
         told.join(timeout=10)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _tell_all(records: Queue, tell: Callable[[RoundRecord], None]) -> None:
+def _tell_all(records: Queue, tell: Callable[[RoundRecord], None], say: Callable[[str], None]) -> None:
     while (record := records.get()) is not None:
-        tell(record)
+        say(record) if isinstance(record, str) else tell(record)
 
 
 def _work(config: dict[str, Any]) -> None:
@@ -79,7 +95,7 @@ def _work(config: dict[str, Any]) -> None:
             _follow(local)
             return
         leader = _Leader(local)
-        for record in federate(local.host.world, leader, RunDirectory(config["run"])):
+        for record in federate(local.host.world, leader, RunDirectory(config["run"], config["records"].put)):
             config["records"].put(record)
             leader.report(record.line)
         _say(None)

@@ -9,14 +9,18 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import ray
 
-from fltac.errors import InputError, Problem
-from fltac.runtime.access import make_token, require_token
+from fltac.errors import InputError, Problem, StoppedError
+from fltac.records.files import LOCK, Lock
+from fltac.runtime.access import make_token, require_closed, require_token
 from fltac.runtime.capacity import Need, Node, check, cores
 from fltac.runtime.nodes import gathered
 
+RAY = "r"  # in the folder of a Ray of our own; short, since its sockets lie in it
 REACH_SECONDS = 10.0  # for a named cluster to answer
 
 
@@ -39,6 +43,7 @@ class Cluster:
 
     def _join(self, needs: Callable[[Sequence[Node]], Need]) -> None:
         """Connects or starts, once the actors are known to fit."""
+        ends = signal.getsignal(signal.SIGTERM)
         if self.address:
             self._connect()
             self.nodes, self.need = gathered(needs)
@@ -52,7 +57,8 @@ class Cluster:
                 self.warning = f"{self.need.actors} actors of {self.need.num_cpus:g} CPUs share {cores()} cores"
             self._start(slots, gpus)
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # above Ray's in C++, which prints a stack
+            # above Ray's in C++, which prints a stack, and its own in Python, where there was one before
+            signal.signal(signal.SIGTERM, ends if callable(ends) else signal.getsignal(signal.SIGTERM))
 
     def __enter__(self) -> Cluster:
         return self
@@ -61,33 +67,51 @@ class Cluster:
         ray.shutdown()
         if self.folder:
             shutil.rmtree(self.folder, ignore_errors=True)
+            self.lock.release()
 
     def _connect(self) -> None:
-        require_token(self.address or "")
+        key = require_token(self.address or "")
         try:
             _reach(self.address or "")
-            ray.init(address=self.address, logging_level="ERROR", log_to_driver=False)
+            context = ray.init(address=self.address, logging_level="ERROR", log_to_driver=False)
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             what = (
                 f"no Ray cluster answers there; check the address and the token's file, RAY_AUTH_TOKEN_PATH ({reason})"
             )
             raise InputError(Problem("--address", what, self.address)) from None
+        if key:
+            require_closed(self.address or "", context.dashboard_url or "")
 
     def _start(self, slots: int, gpus: int) -> None:
         make_token()
         port = metrics_port()
-        self.folder = tempfile.mkdtemp(prefix="fltac-")  # short: Ray's sockets lie in it
-        ray.init(
-            address="local",
-            num_cpus=slots,
-            num_gpus=gpus,
-            include_dashboard=False,
-            logging_level="ERROR",
-            log_to_driver=False,
-            _temp_dir=self.folder,
-            _metrics_export_port=port,
-        )
+        _tidy()
+        self.folder = tempfile.mkdtemp(prefix="fltac-")
+        self.lock = Lock(Path(self.folder))
+        try:
+            ray.init(
+                address="local",
+                num_cpus=slots,
+                num_gpus=gpus,
+                include_dashboard=False,
+                logging_level="ERROR",
+                log_to_driver=False,
+                _temp_dir=f"{self.folder}/{RAY}",  # Ray opens it to all; the folder around it is closed
+                _metrics_export_port=port,
+            )
+        except Exception as error:  # what Ray raises where its processes are not up in time
+            what = f"Ray did not start here ({' '.join(str(error).split())[:200]}); try again when there is less to do"
+            raise StoppedError(f"{what}, or name a cluster with --address") from error
+
+
+def _tidy() -> None:
+    """Removes what drivers that were killed have left: folders of ours whose lock nobody holds any more."""
+    for folder in Path(tempfile.gettempdir()).glob("fltac-*"):
+        with suppress(OSError, InputError):  # somebody's, or somebody else is quicker
+            if {one.name for one in folder.iterdir()} == {LOCK, RAY} and folder.stat().st_uid == os.getuid():
+                Lock(folder).release()
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _reach(address: str) -> None:

@@ -113,7 +113,7 @@ def _run(
             if runtime == "local":
                 _in_process(experiment, directory, begin, told)
             elif experiment.exchange.data == "pooled":
-                _central(experiment, directory, begin, address, told)
+                _central(experiment, directory, begin, address, told, say)
             else:
                 _on_actors(experiment, directory, begin, address, told, say)
         return conclude(directory)
@@ -132,7 +132,12 @@ def _in_process(experiment: Experiment, directory: RunDirectory, begin: Callable
 
 
 def _central(
-    experiment: Experiment, directory: RunDirectory, begin: Callable[[], Any], address: str | None, tell: Tell
+    experiment: Experiment,
+    directory: RunDirectory,
+    begin: Callable[[], Any],
+    address: str | None,
+    tell: Tell,
+    say: Say,
 ) -> None:
     from fltac.runtime.capacity import needed
     from fltac.runtime.central import run_central
@@ -149,7 +154,7 @@ def _central(
             monitor.round(record)
             tell(record)
 
-        run_central(world, setup, directory, cluster.need, told)
+        run_central(world, setup, directory, cluster.need, told, say)
 
 
 def _on_actors(

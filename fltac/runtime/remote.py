@@ -158,15 +158,19 @@ class RayRuntime:
         ray.get([*past, *([self._step(self.aggregator)] if self._stepped else [])], timeout=self.faults.timeout_s)
 
     def _mend(self) -> None:
-        """Has updates that went with their node trained again."""
+        """Has updates that went with their node trained again; the round goes on without those that cannot be.
+
+        Once they were merged there is no going on without: the state is to be the one that the record tells of.
+        """
         gone = {client for client, ref in self._updates.items() if not self._there(ref)}
         if gone:
             round, orders, post = self._trained
             packs = {order.pack for order in orders if order.client in gone}
             again, ledger = self._train(round, [order for order in orders if order.pack in packs], post)
-            if ledger.lost:
+            kept = {client: ref for client, ref in self._updates.items() if client not in gone}
+            self._updates = dict(sorted({**kept, **{client: again[client] for client in gone & again.keys()}}.items()))
+            if ledger.lost and (self._stepped or len(self._updates) < self.faults.min_clients):
                 raise StoppedError(ledger.lost[0].what)
-            self._updates.update({client: again[client] for client in gone})
 
     def _there(self, ref: Any) -> bool:
         try:

@@ -15,16 +15,30 @@ INTERRUPTED, TERMINATED = 130, 143  # 128 and the signal's number, as shells tel
 
 
 class Stoppable:
-    """Says how to go on where a signal ends a run, and ends with 128 and its number; what is finished is on disk."""
+    """Says how to go on where a signal ends a run, and ends with 128 and its number; what is finished is on disk.
+
+    Signals that come after the first are ignored: what was started is ended, which takes seconds.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def __enter__(self) -> None:
-        self.before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # Ray sets one alike
+        before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+        self.before = {one: known for one, known in before.items() if known != signal.SIG_IGN}  # of nohup, and of `&`
+        for one in self.before:
+            signal.signal(one, self._stop)
+
+    def _stop(self, number: int, frame: object) -> None:
+        for one in self.before:
+            signal.signal(one, signal.SIG_IGN)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        sys.exit(TERMINATED)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        signal.signal(signal.SIGTERM, self.before or signal.SIG_DFL)
+        for one, known in self.before.items():
+            signal.signal(one, known or signal.SIG_DFL)
         if isinstance(error, KeyboardInterrupt | SystemExit):
             begun = SweepDirectory.there(self.folder) or RunDirectory.there(self.folder)
             how = f"what is finished is kept; fltac resume {self.folder} goes on" if begun else "nothing had begun"

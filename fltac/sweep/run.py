@@ -6,7 +6,8 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def _run(
                     say(f"{study.base.name}: {len(points) + more} points, results in {directory.path}")
                 lock = Lock(directory.path)
                 brief = Brief(directory, study, left, cluster.nodes, beside, launch.provenance("ray"))
-                with Watched(brief, say, len(points) + more, points.keys() - left.keys()) as watched:
+                with Watched(brief, say, len(points) + more, points.keys() - left.keys()) as watched, _tidied(brief):
                     callbacks = [Told(brief, say), watched]
                     if left:
                         _fit(brief, cluster.need, callbacks, param_space={POINT: tune.grid_search(sorted(left))})
@@ -92,10 +93,18 @@ def _run(
                         _fit(brief, cluster.need, callbacks, search_alg=search(directory, study), num_samples=more)
                 lock.release()
     finally:
-        shutil.rmtree(directory.path / "tune", ignore_errors=True)
         if SweepDirectory.there(directory.path):
             table = directory.write_table({**points, **directory.noted()})
     return table
+
+
+@contextmanager
+def _tidied(brief: Brief) -> Iterator[None]:
+    """Tune's own files are gone afterwards: those of whoever has the lock, and not of who was refused beside it."""
+    try:
+        yield
+    finally:
+        shutil.rmtree(brief.directory.path / "tune", ignore_errors=True)
 
 
 def _plan_each(study: Study, points: Sequence[Params]) -> None:

@@ -38,7 +38,7 @@ def _judged(task, cluster, split, metric, value):
     return {"task": task, "cluster": cluster, "split": split, "metric": metric, "value": value, "num_examples": 20}
 
 
-def _record(round=1, accuracy=0.5, labels=None, truths=TRUTHS, refused=(), lost=()):
+def _record(round=1, accuracy=0.5, labels=None, truths=TRUTHS, refused=(), lost=(), came=FOUND):
     clusters = [
         {"cluster": 0, "size": 2, "event": "kept", "persistence": 0.3, "spread": 1.0, "aggregation_error": 0.1} | REST,
         {"cluster": 1, "size": 2, "event": "kept", "persistence": None, "spread": 1.0, "aggregation_error": None}
@@ -46,7 +46,7 @@ def _record(round=1, accuracy=0.5, labels=None, truths=TRUTHS, refused=(), lost=
     ]
     out = [((one.client, one.slot), one.why) for one in refused]
     step = {
-        "updates": [_found(*one) for one in FOUND if not any(who in (one[:2], (one[0], None)) for who, _ in out)],
+        "updates": [_found(*one) for one in came if not any(who in (one[:2], (one[0], None)) for who, _ in out)],
         "clusters": clusters,
         "layers": [{"layer": "0.query", "within": 0.25, "between": 1.0, "separation": None}],
         "labels": labels or {(0, 0): 0, (0, 1): 1, (1, 0): 0, (2, 0): 1},

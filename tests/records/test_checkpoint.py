@@ -14,7 +14,7 @@ import pytest
 
 from fltac.errors import InputError, StoppedError
 from fltac.records.checkpoint import MANIFEST
-from fltac.records.files import Lock, append, write, write_folder
+from fltac.records.files import LOCK, Lock, append, write, write_folder
 from fltac.records.store import RunDirectory
 from tests.records.test_store import contents
 
@@ -138,6 +138,24 @@ def test_what_is_sealed_and_still_no_checkpoint_is_torn(run, name, content):
     assert len(run.said) == 1
 
 
+def test_a_pipe_is_no_file_of_a_checkpoint(run):
+    """Whoever opened it would wait for ever."""
+    (last(run) / "clients.bin").unlink()
+    os.mkfifo(last(run) / "clients.bin")
+    (last(run).with_name("round-0002") / MANIFEST).unlink()
+    os.mkfifo(last(run).with_name("round-0002") / MANIFEST)
+    with pytest.raises(InputError, match=r"round-0003 lacks clients\.bin; round-0002 has no manifest\.json"):
+        run.checkpoint()
+
+
+def test_copies_beside_the_checkpoints_are_let_be(run):
+    for copy in ("round-0003.bak", "round-0003 (copy)", "round-9999-mine", "round-"):
+        shutil.copytree(last(run), last(run).with_name(copy))
+    (last(run) / "clients.bin").write_bytes(b"torn")
+    assert run.checkpoint().round == 2
+    assert last(run).with_name("round-9999-mine").is_dir()
+
+
 def test_a_manifest_cannot_name_files_elsewhere(run, tmp_path):
     (tmp_path / "secret").write_text("s")
     digest = hashlib.sha256(b"s").hexdigest()
@@ -208,6 +226,20 @@ def test_a_run_is_written_by_one_process(run):
         RunDirectory(run.path).claim()
     run.release()
     RunDirectory(run.path).claim()
+
+
+def test_a_folder_that_cannot_be_locked_is_told(tmp_path):
+    (tmp_path / LOCK).mkdir()
+    with pytest.raises(InputError, match=f"{tmp_path}: cannot be written: Is a directory; see to its rights"):
+        Lock(tmp_path)
+
+
+def test_a_full_disk_leaves_a_lock_without_a_name(tmp_path):
+    with limited(0):
+        lock = Lock(tmp_path)
+    with pytest.raises(InputError, match="is being written by another process"):
+        Lock(tmp_path)
+    lock.release()
 
 
 def test_a_lock_ends_with_its_object(tmp_path):

@@ -89,6 +89,13 @@ def test_what_was_refused_is_a_row_with_its_reason_and_who_was_lost_is_in_the_li
     assert [alert["rule"] for alert in made.line["alerts"]] == ["left_out"] * 4
 
 
+def test_an_update_that_never_came_is_said_to_be_missing(record):
+    """A client may call both of its updates the same slot's: the server sees two that differ, and nothing else."""
+    made = record(2, refused=[LeftOut(0, 0, "duplicate", "2 updates that differ")] * 2, came=[(1, 0, 0)])
+    assert [row["refused"] for row in made.tables["updates"]] == ["duplicate", "missing", None]
+    assert made.line["left_out"][2:] == [{"client": 0, "slot": 1, "why": "missing", "what": "no update came of it"}]
+
+
 def test_accuracies_are_the_holders_means_of_one_split_and_metric(judged):
     rows = [
         judged("news", None, "test", "accuracy", 0.5),

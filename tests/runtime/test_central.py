@@ -65,6 +65,12 @@ def test_one_worker_does_what_one_process_does_also_when_resumed_and_two_come_ne
     (one / "experiment.json").write_text((tmp_path / "local" / "experiment.json").read_text())
     launch.resume(one, address=ray_address)
     assert records(one) == local
+    (one / "summary.json").unlink()
+    (one / "checkpoint" / "round-0002" / "clients.bin").write_bytes(b"torn")
+    said = []
+    launch.resume(one, address=ray_address, say=said.append)
+    assert records(one) == local
+    assert said == ["checkpoint round-0002 clients.bin is not what was written: going on from round 1"]
     told = []
     experiment = fltac.load(tiny_file, [*asked, "resources.actors=2"])
     fltac.run(experiment, out=two, address=ray_address, tell=told.append)

@@ -4,11 +4,14 @@ import json
 import re
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from fltac.errors import InputError
+from fltac.runtime.access import takes_anybody
 from fltac.runtime.jobs import submit
 from tests.runtime.conftest import asked
 
@@ -22,6 +25,30 @@ def test_a_stranger_is_answered_401(token_head):
     assert asked(f"{url}/api/jobs/") == 401
     assert asked(f"{url}/api/jobs/", data=sent) == 401
     assert asked(f"{url}/api/jobs/", "another token", sent) == 403
+
+
+def test_a_cluster_is_told_by_its_dashboard_to_strangers(token_head, tmp_path):
+    tokens = []
+
+    class Open(BaseHTTPRequestHandler):
+        def do_GET(self):
+            tokens.append(self.headers["Authorization"])
+            self.send_response(200 if self.path == "/api/version" else 404)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    url, _ = token_head
+    assert not takes_anybody(url.removeprefix("http://"))
+    assert not takes_anybody("")
+    with HTTPServer(("127.0.0.1", 0), Open) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert takes_anybody(f"127.0.0.1:{server.server_port}")
+        with pytest.raises(InputError, match="takes anybody: it asks for no token"):
+            submit(["run", "a.toml"], tmp_path, f"http://127.0.0.1:{server.server_port}/", print)
+        assert tokens == [None, None]
+        server.shutdown()
 
 
 def test_a_job_is_sent_followed_and_ends_as_its_run_ends(token_head, tiny_file, tmp_path):
