@@ -55,7 +55,7 @@ SIMILARITY = {
     "product": Product(type="product"),
     "subspace": Subspace(type="subspace"),
     "blend": Blend(type="blend"),
-    "sketch": Sketch(type="sketch"),
+    "sketch 512": Sketch(type="sketch", basis="product", size=512),
 }
 CLUSTERER = {
     "hdbscan, settled": Hdbscan(type="hdbscan"),

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fltac.config.base import Bound, Config, Positive
+from fltac.config.base import Bound, Budget, Config, Positive
 
 
 class Exchange(Config):
@@ -27,7 +27,7 @@ class Exact(Config):
     """All pairs of adapters are compared; of more than `sketch_above`, sketches are (similarity.type = "sketch")."""
 
     of: Of = "adapter"
-    sketch_above: Positive | None = 512
+    sketch_above: Budget = 512
 
 
 class Flat(Exact):

@@ -27,7 +27,7 @@ def settle(
 ) -> np.ndarray:
     """Labels (n,) without -1 from labels with it: no update is ever dropped.
 
-    `points` (n, d) are what was clustered, `kin` (n, e) what tells parts of one task (`similarity.kinship`), `owners`
+    `points` (n, d) are what was clustered, `kin` (n, e) what tells parts of one task (`comparing`), `owners`
     the clients, `last` the clusters of last round. In this order:
 
     1. noise = "last", or no cluster at all: noise goes where most of its cluster of last round went. Without a cluster

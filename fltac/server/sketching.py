@@ -12,7 +12,7 @@ import numpy as np
 
 from fltac.config import Sketch
 from fltac.seeds import generator
-from fltac.server.similarity import RESOLUTION, b, changes, times
+from fltac.server.similarity import RESOLUTION, b, changes, coordinates, times
 from fltac.wire.messages import AdapterSpec
 
 BLOCK = 2**23  # numbers of adapters that are looked at at once
@@ -23,7 +23,7 @@ PARTS = {"blend": ("product", "subspace")}  # the others are their own
 def sketches(
     now: Sequence[np.ndarray], since: Sequence[np.ndarray], spec: AdapterSpec, config: Sketch, bases: Sequence[str]
 ) -> list[np.ndarray]:
-    """For each basis points (n, `components`), or (n, about `size`) where there are no more adapters than that.
+    """For each basis points (n, `components`); of no more adapters than that, all that their sketches show: (n, n).
 
     flat, b: signs are drawn for the numbers, which are then summed in `size` groups by lot; a squared distance has a
     relative standard error of sqrt(2 / size) at most. Source: Charikar, Chen and Farach-Colton 2002.
@@ -43,7 +43,7 @@ def sketches(
         return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
     if n <= config.components:
-        return [points.astype(np.float64) for points in seen(np.arange(n))]
+        return [coordinates(points) for points in seen(np.arange(n))]
     order = draw.permutation(n)
     first, rest = np.sort(order[:FOUND_FROM]), np.sort(order[FOUND_FROM:])
     known = seen(first)

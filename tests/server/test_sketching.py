@@ -55,9 +55,9 @@ def test_b_is_sketched_too():
 
 @pytest.mark.parametrize("config", EXACT, ids=lambda config: config.type)
 def test_many_are_sketched_and_the_same_tasks_are_found(config):
-    adapters, start, held = planted(30, 5)
+    adapters, start, held = planted(16, 5)
     exact = labels_of(adapters, start, config)
-    sketched = labels_of(adapters, start, config.model_copy(update={"sketch_above": 100}))
+    sketched = labels_of(adapters, start, config.model_copy(update={"sketch_above": 70}))
     assert agreement(exact.tolist(), held).ari == 1
     assert agreement(sketched.tolist(), exact.tolist()).ari == 1
 
@@ -69,7 +69,7 @@ def test_what_is_sketched_is_told_by_how_many_there_are():
     assert points.shape == (len(adapters), len(adapters))
     more = [*adapters, adapters[0]]
     sketch = Sketch(type="sketch", components=16)
-    assert compared(more, [start] * len(more), SPEC, config).points.shape == (41, 41)  # 64 components are more
+    assert compared(more, [start] * len(more), SPEC, config).points.shape == (41, 41)  # its components are more
     assert compared(more, [start] * len(more), SPEC, sketch).points.shape == (41, 16)
 
 
@@ -84,13 +84,13 @@ def test_a_sketch_is_the_same_again_and_in_blocks(monkeypatch):
 
 
 def test_components_are_found_from_some_and_hold_for_all(monkeypatch):
-    adapters, start, held = planted(30, 5)
-    monkeypatch.setattr("fltac.server.sketching.FOUND_FROM", 60)
-    assert agreement(labels_of(adapters, start, Blend(type="blend", sketch_above=100)).tolist(), held).ari == 1
+    adapters, start, held = planted(16, 5)
+    monkeypatch.setattr("fltac.server.sketching.FOUND_FROM", 50)
+    assert agreement(labels_of(adapters, start, Blend(type="blend", sketch_above=70)).tolist(), held).ari == 1
 
 
 def test_an_adapter_that_changed_nothing_is_like_nothing():
     adapters, start, _ = planted(4, 3)
     points, kin = compared([start, *adapters], [start] * (len(adapters) + 1), SPEC, Sketch(type="sketch"))
-    assert not points[0].any()
-    assert not kin[0].any()
+    np.testing.assert_allclose(points[0], 0, atol=1e-6)
+    np.testing.assert_allclose(kin[0], 0, atol=1e-6)
