@@ -4,7 +4,7 @@ Shape: query and value of MiniLM's six layers at rank 4, 36,864 numbers. Measure
 tasks, ten clients, round 1, `experiments/clustering.py`): two of one task have a cosine of their changes from v0 of .03
 to .6, by task; two of different tasks of .04. A change is 0.6 times as long as v0's A, a fifth more or less, in A as in
 B. Drawn: length * (sqrt(c) common + sqrt(w) centre + sqrt(1 - c - w) chance), c = .04, w of the task times e^N(0, .3)
-of the adapter: small shards say less. Half of chance is isotropic, half lies in 256 directions for all.
+of the adapter: small shards say less. Half of chance is isotropic, half lies in 64 directions for all.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fltac.wire.messages import AdapterSpec, Layer
 NAMES = [f"encoder.layer.{layer}.attention.self.{part}" for layer in range(6) for part in ("query", "value")]
 SPEC = AdapterSpec(tuple(Layer(name, 384, 384) for name in NAMES), Adapter(rank=4).rank, 2.0)
 WITHIN = (0.25, 0.6, 0.1, 0.3, 0.15)  # cosine of two adapters of one task, by task in turn
-COMMON, LENGTH, SPREAD, WEAKER, NUISANCES = 0.04, 2.3, 0.2, 0.3, 256
+COMMON, LENGTH, SPREAD, WEAKER, NUISANCES = 0.04, 2.3, 0.2, 0.3, 64
 
 
 class Planted:

@@ -208,7 +208,8 @@ def _rounded(matrices: Sequence[np.ndarray], codec: Codec, draw: np.random.Gener
 
 def _rows(adapter: np.ndarray, numbers: str, spec: AdapterSpec) -> list[np.ndarray]:
     """A flat adapter as matrices: integers have a scale a row, floats travel in the adapter's own order."""
-    return [adapter[None]] if numbers in FLOATS else spec.rows(adapter)
+    rows = spec.rows(adapter)  # which raises where it is not of the spec
+    return [adapter[None]] if numbers in FLOATS else rows
 
 
 def _shapes(matrices: Sequence[np.ndarray]) -> list[Shape]:

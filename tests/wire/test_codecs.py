@@ -286,6 +286,13 @@ def test_a_payload_with_a_tail_is_refused():
             decode(coded(update(), text) + b"\x00", SPEC)
 
 
+def test_an_adapter_of_float32_is_a_view_of_its_payload_that_nobody_may_write():
+    payload = coded(update(), "float32")
+    adapter = decode(payload, SPEC).adapter
+    assert np.shares_memory(adapter, np.frombuffer(payload, np.uint8))
+    assert not adapter.flags.writeable
+
+
 def test_adapters_of_another_run_are_refused():
     with pytest.raises(WireError, match="another shape"):
         decode(coded(update(), "float32"), replace(SPEC, scale=1.0))
