@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: setup quickstart test check format bench fuzz audit clean
+.PHONY: setup quickstart test check format bench fuzz screenshots audit clean
 
 setup: $(INSTALLED)  ## make .venv with everything pinned
 
@@ -33,6 +33,9 @@ bench: setup  ## what Ray costs beside the bare loop, side by side
 
 fuzz: setup  ## 100,000 damaged and forged payloads
 	$(BIN)/python benchmarks/fuzz.py
+
+screenshots: setup  ## the README's pictures, of a finished run: make screenshots RUN=runs/... (needs chromium)
+	$(BIN)/python -m docs.screenshots $(RUN)
 
 audit:  ## every pinned version against the advisory service; fails where it cannot be asked
 	$(PYTHON) -m venv .venv/audit

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fltac import __version__, screen, use
+from fltac import __version__, screen, see, use
 from fltac.errors import InputError, Problem, StoppedError, reason
 from fltac.layers import load, read
 from fltac.points import Study
@@ -29,6 +29,7 @@ app = typer.Typer(
     help="Federated LoRA fine-tuning with task-specific adapter clustering, on a Ray cluster.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode="markdown",  # in which brackets are brackets: [network], fltac[umap]
     pretty_exceptions_enable=False,
 )
 
@@ -38,20 +39,9 @@ class Where(StrEnum):
     ray = "ray"
 
 
-class Embedding(StrEnum):
-    pca = "pca"
-    umap = "umap"
-
-
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Experiment file (TOML).")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Dotted keys, TOML values: adapter.rank=1")
-]
-Choose = Annotated[
-    list[str] | None, typer.Option(metavar="KEY", help="Of a sweep: keep its best value by validation, for all else.")
-]
-Network = Annotated[
-    list[str] | None, typer.Option("--network", "-n", metavar="KEY=VALUE", help="Of [network], for costs: up_mbps=5")
 ]
 Runtime = Annotated[Where, typer.Option(help="On Ray, or all in this process.")]
 Address = Annotated[str | None, typer.Option(help="Ray cluster; RAY_ADDRESS, or a Ray of its own, where not given.")]
@@ -169,72 +159,6 @@ def resume(
 
 
 @app.command()
-def report(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Run directories, sweeps.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The page; beside the run where not given.")
-    ] = None,
-    embedding: Annotated[
-        Embedding, typer.Option(help="Plane of the evolution of adapters; umap needs fltac[umap].")
-    ] = Embedding.pca,
-    choose: Choose = None,
-    network: Network = None,
-) -> None:
-    """Write one self-contained HTML page about one or more runs, or about sweeps: the map of accuracy against bytes.
-
-    Runs beside sweeps are bars of the map.
-    """
-    sweeps = [folder for folder in folders if SweepDirectory.there(folder)]
-    if sweeps:
-        from fltac.report.sweep_page import write_sweep_report
-
-        runs = [folder for folder in folders if folder not in sweeps]
-        page = write_sweep_report(sweeps, output, choose or (), runs, network or ())
-        screen.say(f"report in {page}, its figures in {page.with_name('map.csv')} and map.parquet")
-        return
-    from fltac.report.page import write_report
-
-    screen.say(f"report in {write_report(folders, output, embedding.value, network or ())}")
-
-
-@app.command()
-def cost(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Run directories.")],
-    network: Network = None,
-) -> None:
-    """Reckon what runs cost on the wire and at the server, in time and money, and to the same accuracy."""
-    from fltac.report.cost import costs
-
-    told.costs(*costs(folders, network or ()))
-
-
-@app.command()
-def recommend(
-    folders: Annotated[list[Path], typer.Argument(metavar="SWEEP...", help="Sweeps of the same experiment.")],
-    tolerance: Annotated[float, typer.Option(help="Points of validation accuracy that may be lost.", min=0)] = 1.0,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Experiment file; beside the sweep where not given.")
-    ] = None,
-    choose: Choose = None,
-    network: Network = None,
-) -> None:
-    """Name the configuration of fewest bytes that is within a tolerance of the best, and write it as an experiment."""
-    from fltac.report.fronts import chosen, trajectories
-    from fltac.report.recommend import by_tier_of, recommend, write_recommended
-
-    file = output or folders[0] / "recommended.json"
-    if file.suffix != ".json":
-        raise InputError(Problem("-o", "is written as JSON; name a file that ends in .json", str(file)), "command line")
-    table = chosen(trajectories(folders), choose or ())
-    choice = recommend(table, tolerance)
-    tiers = by_tier_of(table, choice, network or ())
-    told.recommended(choice, tolerance)
-    told.tiers(tiers)
-    write_recommended(choice, file)
-    screen.say(f"fltac run {file} runs it")
-
-
-@app.command()
 def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Run directory.")],
     cluster: Annotated[int, typer.Option(help="Number of the cluster, as in clusters.parquet.")],
@@ -247,6 +171,7 @@ def export(
     screen.say(export_cluster(folder, cluster, to, head))
 
 
+app.add_typer(see.app)  # watch, report, cost, recommend
 app.add_typer(use.app)  # predict, route, judge
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -407,6 +408,23 @@ def test_only_what_is_sent_can_be_submitted(tiny, fltac, tmp_path, monkeypatch):
     monkeypatch.chdir(tiny.parent)
     code, _, err = fltac("submit", tiny, "--address", "http://127.0.0.1:1")
     assert (code, "--address: no job server answers there" in err) == (2, True)
+
+
+def test_help_keeps_its_brackets(fltac):
+    from typer.main import get_command
+
+    from fltac.cli import app
+
+    told = {}
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        texts = [command.help, *(getattr(one, "help", None) or "" for one in command.params)]
+        told[name] = re.findall(r"\w*\[[\w.]+\]", " ".join(texts))
+    assert told["sweep"] == ["[sweep.space]"]
+    assert told["report"] == ["fltac[umap]", "[network]"]
+    for name, brackets in told.items():
+        shown = fltac(name, "--help")[1]
+        assert [one for one in brackets if one not in shown] == []
+    assert "[sweep.space]" in fltac("--help")[1]
 
 
 def test_report_and_export_refuse_what_is_no_run(fltac, tmp_path):

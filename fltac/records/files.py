@@ -95,6 +95,22 @@ class Lock:
     __del__ = release
 
 
+def abandoned(folder: Path) -> bool:
+    """Whether the process that wrote the folder last is surely gone: it was one of this machine's, and is no more.
+
+    Looks at what the lock says and does not take it: a reader is never in a writer's way.
+    """
+    try:
+        match (folder / LOCK).read_text().split():
+            case ["process", number, "on", machine] if machine == platform.node():
+                os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
+
+
 def require_new(path: Path, option: str, remedy: str) -> None:
     """Raises InputError where the folder that an option names is a file, holds something, or cannot be looked at."""
     try:

@@ -33,7 +33,7 @@ def accuracy_over_rounds(runs: Sequence[Run]) -> go.Figure:
 def accuracy_over_bytes(runs: Sequence[Run]) -> go.Figure:
     """Mean accuracy against the bytes sent up and down so far, a line a run, a marker a round."""
     totals = [cumulative_bytes(run)["total"] for run in runs]
-    unit, size = _byte_unit(max(float(total.max()) for total in totals))
+    unit, size = byte_unit(max(float(total.max()) for total in totals))
     figure = plain(go.Figure(), 400)
     for number, (run, total) in enumerate(zip(runs, totals, strict=True)):
         reached = accuracy(run)[MEAN].reindex(total.index)
@@ -45,9 +45,10 @@ def accuracy_over_bytes(runs: Sequence[Run]) -> go.Figure:
 
 def bytes_over_rounds(runs: Sequence[Run]) -> go.Figure:
     """Bytes sent so far, a panel for up and one for down, a line a run."""
-    unit, size = _byte_unit(max(float(cumulative_bytes(run)[["up", "down"]].max().max()) for run in runs))
+    unit, size = byte_unit(max(float(cumulative_bytes(run)[["up", "down"]].max().max()) for run in runs))
     figure = _curves(runs, {f"{unit} {way}": _bytes_of(way, size) for way in ("up", "down")})
-    return figure.update_yaxes(rangemode="tozero", matches="y")
+    figure.update_layout(meta={"rounds": True})
+    return figure.update_yaxes(rangemode="tozero").update_yaxes(matches="y", col=2)
 
 
 def clustering_over_rounds(runs: Sequence[Run]) -> go.Figure:
@@ -79,7 +80,8 @@ def _accuracy_of_tasks(run: Run) -> go.Figure:
             _reference(figure, run.summary.majority[task], colour(number))
     for round, _ in run.changes:
         figure.add_vline(x=round, line={"color": GREY, "width": 1, "dash": "dot"}, layer="below")
-    return figure.update_layout(showlegend=True).update_xaxes(title_text="round").update_yaxes(title_text="accuracy")
+    figure.update_layout(showlegend=True, meta={"rounds": True})
+    return figure.update_xaxes(title_text="round").update_yaxes(title_text="accuracy")
 
 
 def _curves(runs: Sequence[Run], curves: Mapping[str, Curve]) -> go.Figure:
@@ -155,7 +157,7 @@ def _aggregation_error(run: Run) -> pd.Series:
     return (sums["weighted"] / sums["size"]).reindex(run.rounds["round"])
 
 
-def _byte_unit(largest: float) -> tuple[str, float]:
+def byte_unit(largest: float) -> tuple[str, float]:
     """The unit that keeps an axis' numbers short, and its size in bytes."""
     return next(
         unit for unit in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("bytes", 1.0)) if largest >= unit[1] or unit[1] == 1

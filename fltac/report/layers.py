@@ -44,16 +44,13 @@ def distances_over_rounds(run: Run) -> go.Figure | None:
 
 def separation_by_layer(run: Run) -> go.Figure | None:
     """Layers x rounds of 1 - within / between; None where no round has a pair of either kind."""
-    known = run.layers.dropna(subset="separation")
-    if known.empty:
+    table = separations(run)
+    if table.empty:
         return None
-    table = known.pivot(index="layer", columns="round", values="separation")
-    table = table.reindex(known["layer"].drop_duplicates())  # as in the model
-    names = short_names(table.index.tolist())
     figure = go.Figure(
         go.Heatmap(
             x=[str(number) for number in table],
-            y=[html.escape(names[layer]) for layer in table.index],
+            y=[html.escape(layer) for layer in table.index],
             z=[_rounded(row) for _, row in table.iterrows()],
             zmin=min(0.0, float(table.min().min())),
             zmax=float(table.max().max()),
@@ -70,6 +67,14 @@ def separation_by_layer(run: Run) -> go.Figure | None:
     plain(figure, _height(run))
     figure.update_xaxes(type="category", title_text="round", showgrid=False, ticks="", nticks=NUMBERED)
     return figure.update_yaxes(type="category", autorange="reversed", showgrid=False, ticks="", dtick=1)
+
+
+def separations(run: Run) -> pd.DataFrame:
+    """Layers by their short names, as in the model, x rounds; empty where no round has pairs of both kinds."""
+    known = run.layers.dropna(subset="separation")
+    order = known["layer"].drop_duplicates().tolist()
+    table = known.pivot(index="layer", columns="round", values="separation").reindex(order)
+    return table.rename(index=short_names(order))
 
 
 def carriers(run: Run) -> str:

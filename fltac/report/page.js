@@ -1,5 +1,6 @@
 "use strict";
-const config = { responsive: true, displaylogo: false, modeBarButtons: [["toImage"]] };
+const config = { responsive: true, displayModeBar: false };
+const STEP = 900;  // ms, a round while playing
 
 const plots = new Map();  // element -> its figure
 for (const place of document.querySelectorAll(".plot")) {
@@ -9,24 +10,82 @@ for (const place of document.querySelectorAll(".plot")) {
 }
 
 // A run that has fewer rounds than the slider stays at its last one.
-function show(place, round) {
-  const { frames, layout } = plots.get(place);
+function show(place, round, by) {
+  const { data: all, frames, layout } = plots.get(place);
   if (!frames) return;  // one picture for all rounds
   const frame = frames.findLast((one) => one.name === round || Number(one.name) <= round) ?? frames[0];
-  Plotly.react(place, frame.data, layout, config);
+  const data = [...frame.data, ...all.slice(frame.data.length)].map((trace) => {
+    const colours = trace.meta?.colours;
+    return colours ? { ...trace, marker: { ...trace.marker, color: colours[by] } } : trace;
+  });
+  Plotly.react(place, data, layout, config);
 }
 
-for (const slider of document.querySelectorAll(".round input[type=range]")) {
-  const section = slider.closest("section");
-  const all = section.querySelector(".round input[type=checkbox]");
+// In figures with an axis of rounds: a wash behind one of them.
+function mark(place, round) {
+  const { layout } = plots.get(place);
+  if (!layout.meta?.rounds) return;
+  const axes = Object.keys(layout).filter((name) => name.startsWith("xaxis"));
+  const wash = { type: "rect", x0: round - 0.3, x1: round + 0.3, y0: 0, y1: 1, yref: "paper", layer: "below" };
+  const washes = axes.map((name) => (
+    { ...wash, xref: name.replace("axis", ""), fillcolor: "rgba(230,159,0,0.2)", line: { width: 0 } }
+  ));
+  Plotly.relayout(place, { shapes: [...(layout.shapes ?? []), ...washes] });
+}
+
+for (const controls of document.querySelectorAll(".controls")) {
+  const section = controls.closest("section");
+  const [slider, all, play] = ["[type=range]", "[type=checkbox]", "button"].map((one) => controls.querySelector(one));
+  let timer = null;
   const step = () => {
-    const round = all?.checked ? "all" : Number(slider.value);
-    slider.nextElementSibling.value = round;
-    section.querySelectorAll(".plot").forEach((place) => show(place, round));
+    const round = !slider || all?.checked ? "all" : Number(slider.value);
+    if (slider) slider.nextElementSibling.value = round;
+    const by = controls.querySelector("[type=radio]:checked")?.value ?? "cluster";
+    section.querySelectorAll(".plot").forEach((place) => show(place, round, by));
   };
-  slider.addEventListener("input", () => {
+  const go = (round) => {
+    slider.value = round;
     if (all) all.checked = false;
     step();
+  };
+  const stop = () => {
+    clearInterval(timer);
+    timer = null;
+    play.textContent = "Play";
+  };
+  slider?.addEventListener("input", () => go(slider.value));
+  controls.addEventListener("change", (event) => event.target !== slider && step());
+  play?.addEventListener("click", () => {
+    if (timer) return stop();
+    play.textContent = "Pause";
+    go(slider.value === slider.max ? 1 : slider.value);
+    timer = setInterval(() => (slider.value === slider.max ? stop() : go(Number(slider.value) + 1)), STEP);
   });
-  all?.addEventListener("change", step);
+}
+
+// A link to a round of a section shows it there.
+function follow() {
+  const target = document.getElementById(location.hash.slice(1));
+  const round = target?.dataset.round;
+  if (!round) return;
+  const section = target.closest("section");
+  const slider = section.querySelector(".controls [type=range]");
+  if (slider) {
+    slider.value = round;
+    slider.dispatchEvent(new Event("input"));
+  }
+  section.querySelectorAll(".plot").forEach((place) => mark(place, Number(round)));
+}
+addEventListener("hashchange", follow);
+addEventListener("click", (event) => event.target.closest?.("a[href^='#']")?.hash === location.hash && follow());
+follow();
+
+// What scrolls sideways can be scrolled with the keyboard.
+const widths = new ResizeObserver((entries) => {
+  for (const { target } of entries) target.tabIndex = target.scrollWidth > target.clientWidth ? 0 : -1;
+});
+for (const box of document.querySelectorAll(".scroll")) {
+  box.role = "group";
+  box.ariaLabel = box.querySelector("caption").textContent.split(/[.:;]/)[0];
+  widths.observe(box);
 }

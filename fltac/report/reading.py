@@ -6,6 +6,7 @@ import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import pandas as pd
@@ -29,6 +30,9 @@ class Run:
     experiment: Mapping[str, Any]
     provenance: Mapping[str, Any]
     summary: Summary  # so far
+    clocks: Mapping[
+        str, float
+    ]  # all that begins with `seconds` in the summary, or in the lines where there is none yet
     finished: bool
     rounds: pd.DataFrame  # a row a round: the lines of rounds.jsonl
     updates: pd.DataFrame
@@ -89,7 +93,8 @@ def cumulative_bytes(run: Run) -> pd.DataFrame:
 
 
 def results(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row a task and run, and one for the mean of the tasks; `difference` is accuracy above the majority class."""
+    """A row a task and run, and one for the mean of the tasks; `difference` is accuracy above the majority class, `low`
+    and `high` the 95 % interval that the number of test examples leaves (none for the mean)."""
     rows: list[dict[Hashable, Any]] = []
     for run in runs:
         columns = {
@@ -100,8 +105,22 @@ def results(runs: Sequence[Run]) -> pd.DataFrame:
         table = pd.DataFrame(columns).reindex(run.tasks)
         table.loc[MEAN] = table[table["accuracy"].notna()].mean()  # of the tasks that are still there
         table["difference"] = table["accuracy"] - table["majority"]
+        table[["low", "high"]] = _wilson(table["accuracy"], _test_examples(run).reindex(table.index))
         rows += [{"task": task, "run": run.label, **row} for task, row in table.to_dict("index").items()]
     return pd.DataFrame(rows)
+
+
+def _test_examples(run: Run) -> pd.Series:
+    """Of each task that was judged in the last round."""
+    rows = run.evaluations.query("cluster.isnull() and split == 'test' and metric == 'accuracy'")
+    return rows[rows["round"] == run.summary.rounds].set_index("task")["num_examples"]
+
+
+def _wilson(share: pd.Series, n: pd.Series) -> pd.DataFrame:
+    """The score interval of a share of n, 95 %. Source: Wilson 1927."""
+    z2 = NormalDist().inv_cdf(0.975) ** 2
+    middle, half = share + z2 / (2 * n), (z2 * (share * (1 - share) + z2 / (4 * n)) / n) ** 0.5
+    return pd.DataFrame({"low": (middle - half) / (1 + z2 / n), "high": (middle + half) / (1 + z2 / n)})
 
 
 def other_metrics(runs: Sequence[Run]) -> pd.DataFrame:
@@ -134,6 +153,12 @@ def all_tasks(runs: Sequence[Run]) -> list[str]:
     return list(dict.fromkeys(task for run in runs for task in run.tasks))
 
 
+def _clocks(rounds: pd.DataFrame, summary: Mapping[str, Any]) -> dict[str, float]:
+    measured = {**{str(name): rounds[name].sum() for name in rounds if str(name).startswith("seconds")}, **summary}
+    numbers = {name: value for name, value in measured.items() if name.startswith("seconds")}
+    return {name: float(value) for name, value in numbers.items() if isinstance(value, int | float)}
+
+
 def _words(change: Mapping[str, Any]) -> str:
     what, verb = change["type"].split("-")
     if verb == "drifts":
@@ -163,6 +188,7 @@ def _read(path: Path, label: str) -> Run:
         experiment=json.loads(run.experiment_file.read_text()),
         provenance=run.provenance(),
         summary=summarise(run),
+        clocks=_clocks(rounds, run.summary() or {}),
         finished=run.summary() is not None,
         rounds=rounds,
         **{name: table[table["round"] <= last] for name, table in tables.items()},

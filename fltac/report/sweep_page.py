@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from fltac.errors import InputError, Problem
 from fltac.records.sweeps import SweepDirectory
@@ -27,7 +25,7 @@ from fltac.report.fronts import (
     trajectories,
 )
 from fltac.report.map import accuracy_against_bytes, accuracy_by_task
-from fltac.report.page import environment, write_page
+from fltac.report.page import environment, plotly, write_page
 from fltac.report.ranks import accuracy_against_rank
 from fltac.report.reading import read_runs
 from fltac.report.tiers import network_of
@@ -59,7 +57,7 @@ def write_sweep_report(
     page = environment().get_template("sweep.html.j2")
     text = page.render(
         title=f"{', '.join(names)}: sweep",
-        plotly=Markup(get_plotlyjs()),  # noqa: S704, plotly's own text
+        plotly=plotly(),
         points=int(table.groupby(["sweep", "point"]).ngroups),
         left_out=int((~table.groupby(["sweep", "point"])["last"].any()).sum()),
         parameters=parameters(table),

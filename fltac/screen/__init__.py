@@ -45,6 +45,16 @@ def size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
+def duration(seconds: float) -> str:
+    """`57 s`, `2 min 05 s` or `3 h 07 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
 def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
@@ -56,12 +66,8 @@ def rounds_shown(total: int, done: int = 0) -> Iterator[Any]:
 
     def told(record: RoundRecord) -> str:
         nonlocal sent
-        line = record.line
-        sent += line["bytes_up"] + line["bytes_down"]
-        return (
-            f"loss {line['train_loss']:.3f}  accuracy {line['accuracy_mean']:.3f}  clusters {line['clusters']}"
-            f"  noise {line['noise']}  ARI {number(line['ari'])}  {size(sent)}"
-        )
+        sent += record.line["bytes_up"] + record.line["bytes_down"]
+        return round_told(record.line, sent)
 
     if not sys.stdout.isatty():
 
@@ -72,7 +78,7 @@ def rounds_shown(total: int, done: int = 0) -> Iterator[Any]:
             working += record.line["seconds"]  # without the start, which is not to come again
             left = working / (record.round - done) * (total - record.round)
             say(f"round {record.round}/{total}  {text}  {passed:.0f} s, about {left:.0f} s left")
-            _tell_alerts(record, say)
+            tell_alerts(record.line, say)
 
         yield plain
         return
@@ -82,13 +88,22 @@ def rounds_shown(total: int, done: int = 0) -> Iterator[Any]:
 
         def moving(record: RoundRecord) -> None:
             progress.update(bar, completed=record.round, description=told(record))
-            _tell_alerts(record, lambda text: progress.console.print(text, markup=False, highlight=False))
+            tell_alerts(record.line, lambda text: progress.console.print(text, markup=False, highlight=False))
 
         yield moving
 
 
-def _tell_alerts(record: RoundRecord, tell: Callable[[str], None]) -> None:
-    for alert in record.line["alerts"]:
+def round_told(line: Mapping[str, Any], sent: float) -> str:
+    """A finished round in one line; `sent` bytes since the start."""
+    return (
+        f"loss {line['train_loss']:.3f}  accuracy {line['accuracy_mean']:.3f}  clusters {line['clusters']}"
+        f"  noise {line['noise']}  ARI {number(line['ari'])}  {size(sent)}"
+    )
+
+
+def tell_alerts(line: Mapping[str, Any], tell: Callable[[str], None]) -> None:
+    """A line an alert of the round."""
+    for alert in line["alerts"]:
         tell(f"  alert {alert['rule']}: {alert['what']}; look at {alert['look_at']}")
 
 

@@ -8,7 +8,7 @@ from scipy.spatial.distance import pdist
 
 from fltac.errors import InputError
 from fltac.records.store import RunDirectory
-from fltac.report import embedding, evolution
+from fltac.report import adapter_map, embedding
 from fltac.report.embedding import NEIGHBOURS, pca, require, umap
 from fltac.report.layers import short_names
 from fltac.report.page import write_report
@@ -45,29 +45,32 @@ def page(tmp_path_factory):
 
 
 def test_all_rounds_lie_in_one_plane(page):
-    drawn = figures(page)[5]
+    drawn = figures(page)["map"]
     assert [frame["name"] for frame in drawn["frames"]] == ["1", "2", "all"]
-    *tails, points, names, start, _, _ = drawn["data"]
+    tails, points, names, _, _, start = drawn["data"]
     rows = [round * WAYS[slot] / (1 + client) for client in (0, 1) for slot in (0, 1) for round in (1, 2)]
     places = np.column_stack([points["x"] + start["x"], points["y"] + start["y"]])  # v0 last
     np.testing.assert_allclose(pdist(places), pdist([*rows, np.zeros(4)]), rtol=1e-3)
     assert points["marker"]["symbol"][:4] == ["circle", "circle", "square", "square"]
     assert len(set(points["marker"]["color"])) == 2
+    assert points["meta"]["colours"] == dict.fromkeys(("cluster", "task"), points["marker"]["color"])  # no mistake
     assert points["marker"]["opacity"][:2] == [0.5, 0.85]  # older rounds are fainter
-    assert "round 1, client 0, slot 0<br>task news<br>cluster 0" in points["hovertext"][0]
-    assert [name.strip("<br> ") for name in names["text"]] == ["cluster 0", "cluster 1"]
-    assert len(tails) == 2  # a line a slot, from round 1 to round 2
-    assert tails[0]["x"] == [*points["x"][0:2], None, *points["x"][4:6], None]
-    assert tails[1]["y"] == [*points["y"][2:4], None, *points["y"][6:8], None]
+    assert points["customdata"][:2] == [[1, 0, 0, 0, "", 0.5], [2, 0, 0, 0, "", 0.5]]
+    assert sorted(name.strip() for text in names["text"] for name in text.split("<br>")) == [
+        "",
+        "",
+        "cluster 0",
+        "cluster 1",
+    ]
+    assert tails["x"][:6] == [*points["x"][0:2], None, *points["x"][2:4], None]
 
 
 def test_one_round_shows_its_points_and_where_they_came_from(page):
-    first, second, every = figures(page)[5]["frames"]
-    at = {len(frame["data"]): frame["data"] for frame in (first, second)}
-    assert sorted(at) == [5, 7]  # round 1 has no lines yet
-    points = every["data"][2]
-    assert first["data"][0]["x"] == points["x"][0::2]
-    assert second["data"][2]["x"] == points["x"][1::2]
+    first, second, every = (frame["data"] for frame in figures(page)["map"]["frames"])
+    assert first[0]["x"] == []  # round 1 has no lines yet
+    assert len(second[0]["x"]) == 3 * 4
+    assert first[1]["x"] == every[1]["x"][0::2]
+    assert second[1]["x"] == every[1]["x"][1::2]
 
 
 def test_layers_that_carry_the_task_are_named(page):
@@ -75,7 +78,7 @@ def test_layers_that_carry_the_task_are_named(page):
         "The task is carried most by layer.1.value (0.77), layer.0.value (0.52) and layer.0.query (0.27), "
         "least by layer.1.query (0.14): separation, the mean of 2 rounds." in page
     )
-    distances, separation = figures(page)[6:]
+    distances, separation = (figures(page)[name] for name in ("distances", "layers"))
     (heat,) = separation["data"]
     assert heat["y"] == ["layer.0.query", "layer.0.value", "layer.1.query", "layer.1.value"]
     assert heat["x"] == ["1", "2"]
@@ -90,7 +93,7 @@ def test_a_box_chooses_all_rounds_where_there_are_several(page, tmp_path):
     assert page.count('<input type="checkbox" checked>') == 1
     alone = own_text(write_report([evolve(write_run(tmp_path / "one", Kind(rounds=1, planned=1)), 1)]))
     assert '<input type="checkbox"' not in alone
-    assert [frame["name"] for frame in figures(alone)[5]["frames"]] == ["1"]
+    assert [frame["name"] for frame in figures(alone)["map"]["frames"]] == ["1"]
     assert "the mean of one round" in alone
 
 
@@ -98,8 +101,8 @@ def test_a_box_chooses_all_rounds_where_there_are_several(page, tmp_path):
 def test_without_pairs_of_either_kind_no_layer_is_named(tmp_path, kind):
     text = own_text(write_report([evolve(write_run(tmp_path / "run"), 2, kind=kind)]))
     assert "No layer can be told to carry the task" in text
-    assert len(figures(text)) == 7  # distances, but no heat map
-    assert [line["name"] for line in figures(text)[6]["data"] if line.get("name")] == [f"{kind} clusters"]
+    assert "layers" not in figures(text)
+    assert [line["name"] for line in figures(text)["distances"]["data"] if line.get("name")] == [f"{kind} clusters"]
 
 
 def test_a_single_layer_is_said_to_be_it(tmp_path):
@@ -116,12 +119,11 @@ def test_a_run_of_an_older_fltac_says_what_it_lacks(tmp_path):
 
 
 def test_of_many_slots_some_are_drawn_and_all_make_the_plane(tmp_path, monkeypatch):
-    monkeypatch.setattr(evolution, "SLOTS_DRAWN", 3)
+    monkeypatch.setattr(adapter_map, "SLOTS_DRAWN", 3)
     slots = [(client, slot) for client in range(10) for slot in (0, 1)]
     text = own_text(write_report([evolve(write_run(tmp_path / "run"), 2, slots)]))
     assert "3 of 20 slots are drawn." in text
-    clients = [one.split("<br>")[0] for one in figures(text)[5]["frames"][0]["data"][0]["hovertext"]]
-    assert clients == [f"round 1, client {client}, slot {slot}" for client, slot in ((0, 0), (5, 0), (9, 1))]
+    assert [one[1:3] for one in figures(text)["map"]["frames"][0]["data"][1]["customdata"]] == [[0, 0], [5, 0], [9, 1]]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (2, 9), (5, 1), (50, 4)])

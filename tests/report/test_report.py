@@ -12,8 +12,9 @@ from fltac.errors import InputError
 from fltac.records.rounds import RoundRecord
 from fltac.records.store import RunDirectory
 from fltac.records.summary import summarise
-from fltac.report.page import duration, human_bytes, share, signed, write_report
+from fltac.report.page import write_report
 from fltac.report.reading import read_runs, results
+from fltac.report.writing import duration, human_bytes, share, signed
 
 TASKS = ("news", "tweets")
 
@@ -118,10 +119,10 @@ def rows(text: str) -> list[list[str]]:
     return [[re.sub(r"<.*?>", "", cell) for cell in re.findall(r"<t[hd].*?</t[hd]>", row)] for row in found]
 
 
-def figures(text: str) -> list[dict]:
-    return [
-        json.loads(block) for block in re.findall(r'<script type="application/json">(.*?)</script>', text, re.DOTALL)
-    ]
+def figures(text: str) -> dict[str, dict]:
+    """Name -> figure, in the order of the page."""
+    found = re.findall(r'<figure id="figure-(.*?)">.*?<script type="application/json">(.*?)</script>', text, re.DOTALL)
+    return {name: json.loads(block) for name, block in found}
 
 
 @pytest.fixture(scope="module")
@@ -132,22 +133,25 @@ def tiny(tmp_path_factory):
 
 def test_one_run_is_told_in_numbers(tiny):
     assert "2 rounds, finished" in tiny
-    assert ["news", "0.500", "0.500", "0.700", "+0.200"] in rows(tiny)
-    assert ["mean of tasks", "0.500", "0.500", "0.700", "+0.200"] in rows(tiny)
-    assert ["6.00 MB", "2.00 MB", "1.0 %", "16 s", "25.0 %", "25.0 %", "25.0 %"] in rows(tiny)
+    assert ["news", "0.500", "0.500", "0.700", "(0.397, 0.892)", "+0.200", ""] in rows(tiny)  # 7 of 10
+    assert ["mean of tasks", "0.500", "0.500", "0.700", "", "+0.200", ""] in rows(tiny)
+    assert ["6.00 MB", "2.00 MB", "1.0 %", "—"] in rows(tiny)
+    assert ["16 s", "25.0 %", "25.0 %", "25.0 %"] in rows(tiny)
     assert ["2", "2", "0", "0", "1.000", "1.000", "1.000"] in rows(tiny)
     assert ["0", "2", "born", "0", "0", "—", "0.250", "0.500", "1", "2.000", "—"] in rows(tiny)
     assert "None. The rules of the experiment" in tiny
 
 
 def test_figures_hold_the_records(tiny):
-    accuracy, wire, clustering, by_task, adapters = figures(tiny)
-    assert [(line["name"], line["y"]) for line in accuracy["data"]] == [(task, [0.5, 0.6, 0.7]) for task in TASKS]
-    assert [line["y"] for line in wire["data"]] == [[0, 3, 6], [0, 1, 2]]  # MB
-    assert clustering["data"][0]["y"] == [1, 1]
-    assert [frame["name"] for frame in by_task["frames"]] == ["1", "2"]
-    assert by_task["data"][0]["z"] == [[2, None], [None, 2]]
-    points = adapters["data"][0]
+    drawn = figures(tiny)
+    assert [(line["name"], line["y"]) for line in drawn["accuracy"]["data"]] == [
+        (task, [0.5, 0.6, 0.7]) for task in TASKS
+    ]
+    assert [line["y"] for line in drawn["bytes"]["data"]] == [[0, 3, 6], [0, 1, 2]]  # MB
+    assert drawn["scores"]["data"][0]["y"] == [1, 1]
+    assert [frame["name"] for frame in drawn["confusion"]["frames"]] == ["1", "2"]
+    assert drawn["confusion"]["data"][0]["z"] == [[2, None], [None, 2]]
+    points = drawn["sight"]["data"][1]
     assert (points["x"], points["y"]) == ([0, 1, 0, 1], [0, 0, 1, 1])
     assert points["marker"]["symbol"] == ["circle", "square", "circle-open", "square-open"]
 
@@ -161,8 +165,8 @@ def test_several_runs_stand_side_by_side(tmp_path, monkeypatch):
     page = write_report(folders)
     assert page.resolve() == tmp_path / "report.html"
     text = own_text(page)
-    assert ["news", "good", "0.500", "0.500", "0.900", "+0.400"] in rows(text)
-    assert ["poor", "0.500", "0.500", "0.700", "+0.200"] in rows(text)
+    assert ["news", "good", "0.500", "0.500", "0.900", "(0.596, 0.982)", "+0.400", ""] in rows(text)
+    assert ["poor", "0.500", "0.500", "0.700", "(0.397, 0.892)", "+0.200", ""] in rows(text)
     assert text.count('class="best">0.900') == len(TASKS) + 1
     assert [cell.replace("&#34;", '"') for cell in rows(text)[-1]] == ["method", '"fltac"', '"local"']
 
@@ -182,25 +186,25 @@ def test_unfinished_run(tmp_path):
     assert page == folder / "report.html"
     text = own_text(page)
     assert "running, 1 of 5 rounds" in text
-    assert [frame["name"] for frame in figures(text)[-1]["frames"]] == ["1"]
+    assert [frame["name"] for frame in figures(text)["sight"]["frames"]] == ["1"]
 
 
 def test_a_shared_adapter_has_no_task_and_no_score(tmp_path):
     folders = [write_run(tmp_path / "shared", Kind(shared=True, method="fedit")), write_run(tmp_path / "own")]
     alone = own_text(write_report(folders[:1]))
     assert ["2", "1", "0", "0", "—", "—", "—"] in rows(alone)
-    _, _, clustering, by_task, adapters = figures(alone)
-    assert [note["text"] for note in clustering["layout"]["annotations"]].count("not defined") == 4
-    assert by_task["data"][0]["y"] == ["all tasks"]
-    assert "all tasks" in adapters["data"][0]["hovertext"][0]
+    drawn = figures(alone)
+    assert [note["text"] for note in drawn["scores"]["layout"]["annotations"]].count("not defined") == 4
+    assert drawn["confusion"]["data"][0]["y"] == ["all tasks"]
+    assert drawn["sight"]["data"][1]["text"][0] == "all tasks"
     both = own_text(write_report(folders, tmp_path / "page.html"))
     assert ["own", "2", "2", "0", "0", "1.000", "1.000", "1.000"] in rows(both)
     assert "NaN" not in both
 
 
 def test_the_page_asks_no_network(tiny):
-    assert not re.search(r"(src|href|action)\s*=|url\(|@import|https?://", tiny)
-    assert len(tiny) < 60_000
+    assert not re.search(r"(src|action)\s*=|href=[^#]{2}|url\(|@import|https?://", tiny)
+    assert len(tiny) < 75_000
 
 
 def test_names_are_escaped(tmp_path):
@@ -211,7 +215,7 @@ def test_names_are_escaped(tmp_path):
     assert "<b>evil" not in text
     assert "<i>x" not in text
     assert "&lt;b&gt;evil" in text
-    assert "a&lt;i&gt;x" in figures(text)[0]["data"][0]["name"]  # plotly reads names as HTML
+    assert "a&lt;i&gt;x" in figures(text)["accuracy"]["data"][0]["name"]  # plotly reads names as HTML
 
 
 def test_every_folder_that_is_no_run_is_named(tmp_path):
@@ -258,9 +262,9 @@ def test_numbers_are_written_for_people(written, expected):
 
 def test_alerts_are_told_with_their_round_and_run(tmp_path):
     folders = [write_run(tmp_path / "loud", Kind(alert="cluster 5 is <new>")), write_run(tmp_path / "quiet")]
-    assert ["2", "born", "cluster 5 is &lt;new&gt;", "it"] in rows(own_text(write_report(folders[:1])))
+    assert ["2", "born", "cluster 5 is &lt;new&gt;", "it", "lineage, map"] in rows(own_text(write_report(folders[:1])))
     both = own_text(write_report(folders, tmp_path / "both.html"))
-    assert ["loud", "2", "born", "cluster 5 is &lt;new&gt;", "it"] in rows(both)
+    assert ["loud", "2", "born", "cluster 5 is &lt;new&gt;", "it", "lineage, map"] in rows(both)
 
 
 def test_a_world_that_changed_is_told_and_the_mean_is_of_the_tasks_that_are_left(tmp_path):
@@ -280,7 +284,9 @@ def test_a_world_that_changed_is_told_and_the_mean_is_of_the_tasks_that_are_left
     assert (
         "from round 1 on client 1 leaves; from round 2 on task tweets ends; from round 2 on a client&#39;s news" in page
     )
-    assert [shape["x0"] for shape in figures(page)[0]["layout"]["shapes"] if shape["line"]["dash"] == "dot"] == [
+    assert [
+        shape["x0"] for shape in figures(page)["accuracy"]["layout"]["shapes"] if shape["line"]["dash"] == "dot"
+    ] == [
         1,
         2,
         2,

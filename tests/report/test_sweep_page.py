@@ -99,7 +99,7 @@ def test_runs_beside_a_sweep_are_bars_of_its_map(swept, tmp_path):
         fltac.run(fltac.load(file, ["method=local", *overrides]), out=tmp_path / name, runtime="local")
     page = write_sweep_report([swept.path], tmp_path / "page.html", beside=[tmp_path / "same", tmp_path / "other"])
     summary = json.loads((tmp_path / "same" / "summary.json").read_text())
-    whole, by_task, *_ = figures(own_text(page))
+    whole, by_task, *_ = figures(own_text(page)).values()
     first = swept.run(0).summary()
     lines = {line["name"]: line["y0"] for line in whole["layout"]["shapes"]}
     assert lines == {
