@@ -106,8 +106,9 @@ def middle(stacked: Rows) -> np.ndarray:
     low, high = (n - 1) // 2, n // 2
 
     def median_of(some: np.ndarray) -> np.ndarray:
-        ordered = np.partition(np.ascontiguousarray(some.T), (low, high), axis=1)  # faster by rows than by columns
-        return np.asarray((ordered[:, low].astype(np.float64) + ordered[:, high]) / 2)
+        ordered = np.partition(np.ascontiguousarray(some.T), high, axis=1)  # faster by rows, and for one place
+        above = ordered[:, high].astype(np.float64)
+        return above if low == high else (above + ordered[:, :high].max(axis=1)) / 2
 
     return by_columns(stacked, median_of)
 
