@@ -30,8 +30,8 @@ from fltac.records.scoring import agreement
 from fltac.records.store import RunDirectory
 from fltac.seeds import generator
 from fltac.server.clustering import CLUSTERERS, Hints
+from fltac.server.comparing import compared
 from fltac.server.settling import conflicts, settle
-from fltac.server.similarity import SIMILARITIES, kinship
 from fltac.wire.messages import AdapterSpec
 
 HERE = Path(__file__).parent
@@ -55,7 +55,7 @@ SIMILARITY = {
     "product": Product(type="product"),
     "subspace": Subspace(type="subspace"),
     "blend": Blend(type="blend"),
-    "sketch 512": Sketch(type="sketch"),
+    "sketch 512": Sketch(type="sketch", basis="product", size=512),
 }
 CLUSTERER = {
     "hdbscan, settled": Hdbscan(type="hdbscan"),
@@ -143,8 +143,7 @@ def scores(kept: Kept) -> Iterator[dict[str, object]]:
     since = np.broadcast_to(start_adapter(kept.spec, kept.seed), kept.adapters.shape)
     with threadpool_limits(1):
         for similarity, config in SIMILARITY.items():
-            points = SIMILARITIES[config.type](kept.adapters, since, kept.spec, config)
-            kin = kinship(kept.adapters, since, kept.spec, config)
+            points, kin = compared(kept.adapters, since, kept.spec, config)
             for clusterer, how in CLUSTERER.items():
                 hints = Hints(generator(kept.seed, "clustering", 1), number_of_tasks=len(set(kept.tasks)))
                 found = CLUSTERERS[how.type](points, how, hints)

@@ -25,7 +25,8 @@ from fltac.model.adapters import start_head
 from fltac.model.kinds import Examples
 from fltac.model.training import Learner, Work, evaluate, probabilities, train
 from fltac.seeds import generator
-from fltac.server.similarity import SIMILARITIES, unit
+from fltac.server.comparing import compared
+from fltac.server.similarity import unit
 from fltac.world import agreed_start
 
 LEAST = float(np.finfo(np.float32).tiny)  # a probability of less is rounding
@@ -186,9 +187,9 @@ def joined(trained: Trained, newcomer: Newcomer) -> Iterator[tuple[int, str, flo
     learner = Learner(start, [head], [Work(examples, batches)], seed)
     ((own, _, _),) = train(trained.backbone, [learner], training.learning_rate)
     slots, similarity = trained.run.last_slots(), experiment.similarity
-    now = np.vstack([slots["adapters"], own])
-    since = np.vstack([slots.get("since", np.broadcast_to(start, slots["adapters"].shape)), start])
-    points = unit(SIMILARITIES[similarity.type](now, since, spec, similarity))
+    now = [*slots["adapters"], own]
+    since = [*slots.get("since", np.broadcast_to(start, slots["adapters"].shape)), start]
+    points = unit(compared(now, since, spec, similarity, settled=False).points)
     cosines = points[:-1] @ points[-1]
     for number in sorted(set(slots["labels"].tolist())):
         yield number, "", float(cosines[slots["labels"] == number].mean())

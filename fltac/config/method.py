@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fltac.config.base import Bound, Config, Positive
+from fltac.config.base import Bound, Budget, Config, Positive
 
 
 class Exchange(Config):
@@ -23,40 +23,43 @@ class Exchange(Config):
 Of = Literal["adapter", "step"]  # what is compared: the change from v0, or the change since what was sent
 
 
-class Flat(Config):
+class Exact(Config):
+    """All pairs of adapters are compared; of more than `sketch_above`, sketches are (similarity.type = "sketch")."""
+
+    of: Of = "adapter"
+    sketch_above: Budget = 512
+
+
+class Flat(Exact):
     type: Literal["flat"]
-    of: Of = "adapter"
 
 
-class B(Config):
+class B(Exact):
     type: Literal["b"]
-    of: Of = "adapter"
 
 
-class Product(Config):
+class Product(Exact):
     type: Literal["product"]
-    of: Of = "adapter"
 
 
-class Subspace(Config):
+class Subspace(Exact):
     type: Literal["subspace"]
-    of: Of = "adapter"
 
 
-class Blend(Config):
+class Blend(Exact):
     """The mean of product and subspace."""
 
     type: Literal["blend"]
-    of: Of = "adapter"
 
 
 class Sketch(Config):
-    """A random projection: for thousands of adapters, where an n x n kernel is too much."""
+    """A random projection of each adapter and, of many, its principal components."""
 
     type: Literal["sketch"]
     of: Of = "adapter"
-    basis: Literal["product", "flat"] = "product"
-    size: Positive = 512  # numbers an adapter
+    basis: Literal["blend", "product", "subspace", "flat", "b"] = "blend"
+    size: Positive = 2048  # numbers an adapter that are drawn
+    components: Positive = 64  # and that are kept, of more adapters than that: as many tasks can be told apart
     seed: Annotated[int, Field(ge=0)] = 0
 
 

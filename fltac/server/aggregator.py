@@ -14,13 +14,13 @@ from fltac.config import Settling
 from fltac.seeds import generator
 from fltac.server.choosing import first_clusters
 from fltac.server.clustering import CLUSTERERS, Hints, warm_up
+from fltac.server.comparing import compared
 from fltac.server.diagnostics import Sight, churn, cluster_rows, update_rows
 from fltac.server.evolution import layer_rows, sketches
 from fltac.server.merging import AVERAGES, MERGERS, aggregation_error, outlier_scores, weights
 from fltac.server.posting import by_client, post
 from fltac.server.screening import require_enough, taken, usual
 from fltac.server.settling import conflicts, settle
-from fltac.server.similarity import SIMILARITIES, kinship
 from fltac.server.state import START, Cluster, Key, Parcel, Post, Setup, State, Step
 from fltac.server.tracking import hold, identify, known_by_number
 from fltac.timeline import holding
@@ -69,7 +69,7 @@ class Aggregator:
             clusters, errors, outliers = self._merged(state, updates, sight)
             merged = time.perf_counter()
             start, spec = self.setup.start, self.setup.spec
-            adapters = np.stack([update.adapter for update in updates])
+            adapters = [update.adapter for update in updates]
             within = np.array([sight.ids[update.key] for update in updates])
             draw = generator(self.setup.seed, "layers", state.round + 1)
             report = Step(
@@ -136,9 +136,9 @@ class Aggregator:
     ) -> Sight:
         setup, keys = self.setup, sorted(known)
         similarity, config = setup.similarity, setup.clustering
-        now = np.stack([known[key] for key in keys])
-        before = np.stack([since[key] for key in keys]) if since else np.broadcast_to(setup.start, now.shape)
-        points = SIMILARITIES[similarity.type](now, before, setup.spec, similarity)
+        now, before = [known[key] for key in keys], [since.get(key, setup.start) for key in keys]
+        settled = isinstance(config, Settling)
+        points, kin = compared(now, before, setup.spec, similarity, settled)
         told = [setup.slot(key, heard[key]) for key in keys] if config.type == "oracle" else []
         truths = [slot.task for slot in told if slot is not None]
         last = [state.labels.get(key) for key in keys]
@@ -147,8 +147,7 @@ class Aggregator:
         hints = Hints(draw, truths, setup.number_of_tasks, last, [choices.get(key, -1) for key in keys])
         found = CLUSTERERS[config.type](points, config, hints)
         labels = found.labels
-        if isinstance(config, Settling) and not found.final:
-            kin = kinship(now, before, setup.spec, similarity)
+        if isinstance(config, Settling) and kin is not None and not found.final:
             labels = settle(points, kin, labels, [client for client, _ in keys], last, config)
         ids, next_id = dict(zip(keys, labels.tolist(), strict=True)), state.next_id
         if found.final:
@@ -169,16 +168,21 @@ class Aggregator:
         clusters = dict(state.clusters) if sight.found.final else {START: state.clusters[START]}
         errors, outliers = {}, dict[Key, float | None]()
         names = self._head_names(state.round + 1)
-        for cluster in sorted(set(sight.ids.values())):
-            members = [update for update in updates if sight.ids[update.key] == cluster]
-            came = [state.labels[key] for key, one in sight.ids.items() if one == cluster and key in state.labels]
-            origin = cluster if cluster in state.clusters else came[0] if came else START
+        groups: dict[int, list[Update]] = {cluster: [] for cluster in sorted(set(sight.ids.values()))}
+        for update in updates:
+            groups[sight.ids[update.key]].append(update)
+        came: dict[int, int] = {}  # where the first known member of each was
+        for key, cluster in sight.ids.items():
+            if key in state.labels:
+                came.setdefault(cluster, state.labels[key])
+        for cluster, members in groups.items():
+            origin = cluster if cluster in state.clusters else came.get(cluster, START)
             before = state.clusters[origin]  # a new cluster begins with what its first known member had
             if members:
                 clusters[cluster], errors[cluster] = self._merge(
                     members, names, {} if origin == START else before.heads, state.round + 1
                 )
-                scores = outlier_scores(np.stack([update.adapter for update in members]))
+                scores = outlier_scores([update.adapter for update in members])
                 outliers |= {update.key: score for update, score in zip(members, scores, strict=True)}
             else:  # only absent slots: they keep what they had
                 clusters[cluster] = before
@@ -191,7 +195,7 @@ class Aggregator:
         old_heads: Mapping[str, np.ndarray],
         round: int,
     ) -> tuple[Cluster, float]:
-        adapters = np.stack([update.adapter for update in members])
+        adapters = [update.adapter for update in members]
         examples = np.array([update.num_examples for update in members])
         merging = self.setup.merging
         late = self.setup.faults.late_weight or 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,19 +71,22 @@ def update_rows(
 
 def cluster_rows(sight: Sight, errors: Mapping[int, float], last: Mapping[Key, int]) -> list[dict[str, Any]]:
     """A row a cluster, those that ended too (size 0); distances are Euclidean between the similarity's points."""
+    from scipy.spatial.distance import cdist  # here, so that the start of a run need not wait for it
+
     cluster_of = np.array([sight.ids[key] for key in sight.keys])
-    living = [cluster for cluster in sorted(sight.events) if (cluster_of == cluster).any()]
+    living = [int(cluster) for cluster in np.unique(cluster_of)]
     centroids = np.array([sight.points[cluster_of == cluster].mean(axis=0) for cluster in living])
-    apart = np.linalg.norm(centroids[:, None] - centroids, axis=2)
+    apart = cdist(centroids, centroids)
     np.fill_diagonal(apart, np.inf)
+    place = {cluster: at for at, cluster in enumerate(living)}
+    was, now = _members(last), _members(sight.ids)
     firm = _silhouettes(sight.points, cluster_of)
     rows = []
     for cluster, event in sorted(sight.events.items()):
         row: dict[str, Any] = {"cluster": cluster, "size": 0, "event": event}
-        before, now = ({key for key, one in ids.items() if one == cluster} for ids in (last, sight.ids))
-        row |= {"arrived": len(now - before), "left": len(before - now)}
-        if cluster in living:
-            at, mask = living.index(cluster), cluster_of == cluster
+        row |= {"arrived": len(now[cluster] - was[cluster]), "left": len(was[cluster] - now[cluster])}
+        if cluster in place:
+            at, mask = place[cluster], cluster_of == cluster
             rival = int(apart[at].argmin()) if len(living) > 1 else None
             found = most(sight.found.labels[mask])  # settling may have added to it, or taken it apart
             row |= {
@@ -96,6 +100,13 @@ def cluster_rows(sight: Sight, errors: Mapping[int, float], last: Mapping[Key, i
             }
         rows.append(row)
     return rows
+
+
+def _members(ids: Mapping[Key, int]) -> dict[int, set[Key]]:
+    members = defaultdict[int, set[Key]](set)
+    for key, cluster in ids.items():
+        members[cluster].add(key)
+    return members
 
 
 def _silhouettes(points: np.ndarray, labels: np.ndarray) -> np.ndarray | None:

@@ -5,21 +5,22 @@ Both look at D = B A - B0 A0, the change from v0's product, so neither depends o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from fltac.seeds import generator
-from fltac.server.similarity import RESOLUTION, changes, cosines, layer_grams
-from fltac.wire.messages import AdapterSpec, Layer
+from fltac.server.similarity import RESOLUTION, Factors, changes, cosines, layer_grams, times
+from fltac.wire.messages import AdapterSpec
 
 SIZE = 128  # numbers a sketch
+ROWS = 1024  # adapters of which a layer is looked at at once
 PAIRED = 100  # adapters of a round whose pairs are looked at: 4950 pairs, whatever the number of adapters
 
 
-def sketches(adapters: np.ndarray, start: np.ndarray, spec: AdapterSpec) -> np.ndarray | None:
-    """Random projections of the changes from `start` (p,), not normalised: (n, p) -> (n, SIZE) float32.
+def sketches(adapters: Sequence[np.ndarray], start: np.ndarray, spec: AdapterSpec) -> np.ndarray | None:
+    """Random projections of the changes from `start` (p,), not normalised: n of (p,) -> (n, SIZE) float32.
 
     None where the model itself is trained: there is no B A to look at.
 
@@ -31,17 +32,24 @@ def sketches(adapters: np.ndarray, start: np.ndarray, spec: AdapterSpec) -> np.n
     if not spec.layers:
         return None
     draw = generator(0, "evolution")  # not the run's seed: runs of one shape can be compared as well
-    rows = np.zeros((len(adapters), SIZE))
-    for layer, a, b in _layers(adapters, start, spec):
-        u, v = draw.normal(size=(SIZE, layer.d_out)), draw.normal(size=(SIZE, layer.d_in))
-        rows += np.einsum("nkr,nrk->nk", u @ b, a @ v.T)
-    return np.asarray(rows / np.sqrt(SIZE), dtype=np.float32)
+    sums = np.zeros((len(adapters), SIZE))
+    for alone, part in spec.each_layer():
+        layer = alone.layers[0]
+        u, v = (draw.normal(size=(SIZE, d)).astype(np.float32).T for d in (layer.d_out, layer.d_in))
+        for at in range(0, len(adapters), ROWS):
+            ((a, b),) = _changes(adapters[at : at + ROWS], start, alone, part, np.float32)
+            sums[at : at + ROWS] += np.einsum("nrk,nrk->nk", times(b.transpose(0, 2, 1), u), times(a, v))
+    return np.asarray(sums / np.sqrt(SIZE), dtype=np.float32)
 
 
 def layer_rows(
-    adapters: np.ndarray, start: np.ndarray, clusters: np.ndarray, spec: AdapterSpec, draw: np.random.Generator
+    adapters: Sequence[np.ndarray],
+    start: np.ndarray,
+    clusters: np.ndarray,
+    spec: AdapterSpec,
+    draw: np.random.Generator,
 ) -> list[dict[str, Any]]:
-    """A row a layer: how far adapters (n, p) of one cluster and of two lie apart there, by their clusters (n,).
+    """A row a layer: how far adapters, n of (p,), of one cluster and of two lie apart there, by their clusters (n,).
 
     A pair's distance is 1 - cos(D_i, D_j), 0 to 2; `within` and `between` are means over the pairs of one cluster and
     of two, null where there are none. `separation` is 1 - within / between: 0 where the layer says nothing of the
@@ -52,28 +60,23 @@ def layer_rows(
         return [_row(layer.name, np.empty(0), np.empty(0)) for layer in spec.layers]
     if len(adapters) > PAIRED:
         chosen = np.sort(draw.choice(len(adapters), PAIRED, replace=False))
-        adapters, clusters = adapters[chosen], clusters[chosen]
+        adapters, clusters = [adapters[i] for i in chosen], clusters[chosen]
     first, second = np.triu_indices(len(adapters), 1)
     same = clusters[first] == clusters[second]
     rows = []
-    for layer, a, b in _layers(adapters, start, spec):
-        apart = 1 - cosines(layer_grams([(a, b)])[0])[first, second]
-        rows.append(_row(layer.name, apart[same], apart[~same]))
+    for alone, part in spec.each_layer():
+        (gram,) = layer_grams(_changes(adapters, start, alone, part))
+        apart = 1 - cosines(gram)[first, second]
+        rows.append(_row(alone.layers[0].name, apart[same], apart[~same]))
     return rows
 
 
-def _layers(
-    adapters: np.ndarray, start: np.ndarray, spec: AdapterSpec
-) -> Iterator[tuple[Layer, np.ndarray, np.ndarray]]:
-    """Each layer with its factors of the changes, A (n, R, d_in) and B (n, d_out, R): one at a time, being float64."""
-    end = 0
-    for layer in spec.layers:
-        alone = AdapterSpec((layer,), spec.rank, spec.scale)
-        begin, end = end, end + alone.size
-        ((a, b),) = changes(
-            adapters[:, begin:end], np.broadcast_to(start[begin:end], (len(adapters), alone.size)), alone
-        )
-        yield layer, a, b
+def _changes(
+    adapters: Sequence[np.ndarray], start: np.ndarray, alone: AdapterSpec, part: slice, dtype: type = np.float64
+) -> Factors:
+    """One layer's factors of the changes, A (n, R, d_in) and B (n, d_out, R)."""
+    now = np.stack([row[part] for row in adapters])
+    return changes(now, np.broadcast_to(start[part], now.shape), alone, dtype)
 
 
 def _row(layer: str, pairs_within: np.ndarray, pairs_between: np.ndarray) -> dict[str, Any]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from fltac.config import Merging, NormClip, TrimmedMean
 from fltac.server.similarity import layer_grams
 from fltac.wire.messages import AdapterSpec
+
+BLOCK = 2**19  # numbers that are looked at at once: members are never there a second time as a whole
+USUAL = 200  # members whose median says what is usual
+Rows = Sequence[np.ndarray] | np.ndarray  # n arrays of one shape, or one with a first axis of n
 
 
 def weights(num_examples: np.ndarray, rule: str, worth: np.ndarray | float = 1.0) -> np.ndarray:
@@ -18,33 +22,47 @@ def weights(num_examples: np.ndarray, rule: str, worth: np.ndarray | float = 1.0
     return np.asarray(raw / raw.sum())
 
 
-def mean(stacked: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def mean(stacked: Rows, weight: np.ndarray) -> np.ndarray:
     """sum_i w_i x_i over the first axis, in float64, as float32: of adapters (n, p), or of heads (n, classes, columns).
 
     Averages A and B apart, as arXiv 2404.15384 does; `aggregation_error` tells what that costs.
     """
-    total = np.zeros(stacked.shape[1:])
+    total = np.zeros(stacked[0].shape)
     for w, x in zip(weight, stacked, strict=True):  # in order of (client, slot): the same bits on every run
         total += w * x
     return total.astype(np.float32)
 
 
-def aggregation_error(adapters: np.ndarray, merged: np.ndarray, weight: np.ndarray, spec: AdapterSpec) -> float:
-    """||merged B A - sum_i w_i B_i A_i|| / ||sum_i w_i B_i A_i||, Frobenius over all layers, from r x r products.
+def aggregation_error(adapters: Rows, merged: np.ndarray, weight: np.ndarray, spec: AdapterSpec) -> float:
+    """||merged B A - sum_i w_i B_i A_i|| / ||sum_i w_i B_i A_i||, Frobenius over all layers, of n adapters (p,).
 
+    From r x r products, n^2 of them, or where that costs more from the d_out x d_in products themselves, in float32.
     Whole tensors have no factors, so that their mean is exact: 0.
     """
-    if not spec.layers:
-        return 0.0
-    gram = sum(layer_grams(spec.factors(np.vstack([adapters, merged[None]]).astype(np.float64))))
-    coefficients = np.append(weight, 0.0)
-    exact = float(coefficients @ gram @ coefficients)
-    coefficients[-1] = -1.0
-    gap = float(coefficients @ gram @ coefficients)
-    return float(np.sqrt(max(gap, 0.0) / exact)) if exact > 0 else 0.0
+    gap = exact = 0.0
+    for alone, part in spec.each_layer():
+        d_out, d_in = alone.layers[0].d_out, alone.layers[0].d_in
+        if len(adapters) * spec.rank <= min(d_out, d_in):
+            rows = np.array([*(row[part] for row in adapters), merged[part]], dtype=np.float64)
+            (gram,) = layer_grams(alone.factors(rows))
+            coefficients = np.append(weight, 0.0)
+            exact += float(coefficients @ gram @ coefficients)
+            coefficients[-1] = -1.0
+            gap += max(float(coefficients @ gram @ coefficients), 0.0)
+        else:
+            total = np.zeros((d_out, d_in), dtype=np.float32)
+            step = max(1, BLOCK // alone.size)
+            for at in range(0, len(adapters), step):
+                ((a, b),) = alone.factors(np.stack([row[part] for row in adapters[at : at + step]]))
+                share = weight[at : at + step, None, None].astype(np.float32)
+                total += (b * share).transpose(0, 2, 1).reshape(-1, d_out).T @ a.reshape(-1, d_in)
+            ((a, b),) = alone.factors(merged[part])
+            exact += float(np.square(total, dtype=np.float64).sum())
+            gap += float(np.square(b @ a - total, dtype=np.float64).sum())
+    return float(np.sqrt(gap / exact)) if exact > 0 else 0.0
 
 
-def trimmed_mean(stacked: np.ndarray, weight: np.ndarray, config: Merging) -> np.ndarray:
+def trimmed_mean(stacked: Rows, weight: np.ndarray, config: Merging) -> np.ndarray:
     """Of each number the mean without the floor(trim n) largest and as many smallest, (n, ..) -> (..).
 
     As long as no more than these are poisoned, each number lies among those that honest members sent.
@@ -52,49 +70,69 @@ def trimmed_mean(stacked: np.ndarray, weight: np.ndarray, config: Merging) -> np
     """
     assert isinstance(config, TrimmedMean)
     cut = math.floor(config.trim * len(stacked) + 1e-9)
-    order = np.argsort(stacked, axis=0, kind="stable")[cut : len(stacked) - cut]
-    kept = np.take_along_axis(stacked.astype(np.float64), order, axis=0)
-    share = weight[order]
-    return np.asarray((kept * share).sum(axis=0) / share.sum(axis=0), dtype=np.float32)
+
+    def trimmed(some: np.ndarray) -> np.ndarray:
+        order = np.argsort(some, axis=0, kind="stable")[cut : len(some) - cut]
+        kept, share = np.take_along_axis(some.astype(np.float64), order, axis=0), weight[order]
+        return np.asarray((kept * share).sum(axis=0) / share.sum(axis=0))
+
+    return by_columns(stacked, trimmed).astype(np.float32)
 
 
-def median(stacked: np.ndarray, weight: np.ndarray, config: Merging) -> np.ndarray:
+def median(stacked: Rows, weight: np.ndarray, config: Merging) -> np.ndarray:
     """Of each number the median, whatever the weights, (n, ..) -> (..). Source: arXiv 1803.01498, definition 1."""
-    return np.asarray(np.median(stacked.astype(np.float64), axis=0), dtype=np.float32)
+    return middle(stacked).astype(np.float32)
 
 
-def norm_clip(stacked: np.ndarray, weight: np.ndarray, config: Merging) -> np.ndarray:
+def norm_clip(stacked: Rows, weight: np.ndarray, config: Merging) -> np.ndarray:
     """m + sum_i w_i (x_i - m) min(1, c / ||x_i - m||), m the median, c = `factor` times the median of ||x_i - m||.
 
     However far away a member is, it moves the mean by w_i c at most. Source: centred clipping, Karimireddy et al. 2021,
     arXiv 2012.10333, from the median instead of the last round's centre.
     """
     assert isinstance(config, NormClip)
-    centre = np.median(stacked.astype(np.float64), axis=0)
-    away = stacked - centre
-    far = np.sqrt(np.square(away.reshape(len(stacked), -1)).sum(axis=1))
+    centre = middle(stacked)
+    far = np.array([np.linalg.norm(x - centre) for x in stacked])
     scale = np.minimum(1.0, config.factor * np.median(far) / np.where(far > 0, far, 1.0))
-    return np.asarray(centre + np.tensordot(weight * scale, away, axes=1), dtype=np.float32)
+    moved = centre.copy()
+    for share, x in zip(weight * scale, stacked, strict=True):
+        moved += share * (x - centre)
+    return moved.astype(np.float32)
 
 
-def outlier_scores(adapters: np.ndarray) -> list[float | None]:
-    """||x_i - m|| over its median, m the median of each number, (n, p) -> n: about 1 where all are alike.
+def middle(stacked: Rows) -> np.ndarray:
+    """Of each number the median over the first axis, float64; (n, ..) -> (..)."""
+    n = len(stacked)
+    low, high = (n - 1) // 2, n // 2
 
-    None where there are fewer than three, or most are equal.
+    def median_of(some: np.ndarray) -> np.ndarray:
+        ordered = np.partition(np.ascontiguousarray(some.T), high, axis=1)  # faster by rows, and for one place
+        above = ordered[:, high].astype(np.float64)
+        return above if low == high else (above + ordered[:, :high].max(axis=1)) / 2
+
+    return by_columns(stacked, median_of)
+
+
+def outlier_scores(adapters: Rows) -> list[float | None]:
+    """||x_i - m|| over its median, m the median of each number, n of (p,) -> n: about 1 where all are alike.
+
+    None where there are fewer than three, or most are equal. Of many members m is that of USUAL, one in so many.
     """
-    far = np.linalg.norm(adapters - np.median(adapters.astype(np.float64), axis=0), axis=1)
+    centre = middle(adapters[:: -(-len(adapters) // USUAL)])
+    far = np.array([np.linalg.norm(x - centre) for x in adapters])
     usual = float(np.median(far))
     return [float(one) / usual for one in far] if len(adapters) > 2 and usual > 0 else [None] * len(adapters)
 
 
-def product_svd(adapters: np.ndarray, weight: np.ndarray, config: Merging, spec: AdapterSpec) -> np.ndarray:
-    """The adapter of rank r nearest to sum_i w_i B_i A_i in each layer, (n, p) -> (p,): U sqrt(S), sqrt(S) V^T.
+def product_svd(adapters: Rows, weight: np.ndarray, config: Merging, spec: AdapterSpec) -> np.ndarray:
+    """The adapter of rank r nearest to sum_i w_i B_i A_i in each layer, n of (p,) -> (p,): U sqrt(S), sqrt(S) V^T.
 
     Free of gauge. The products are never formed: of [w_1 B_1 .. w_n B_n] and [A_1; ..; A_n] the QR factors suffice.
     Source: arXiv 2402.11505, section 3.
     """
     parts = []
-    for a, b in spec.factors(adapters.astype(np.float64)):
+    for alone, part in spec.each_layer():
+        ((a, b),) = alone.factors(np.array([row[part] for row in adapters], dtype=np.float64))
         n, r = a.shape[:2]
         q_b, r_b = np.linalg.qr((b * weight[:, None, None]).transpose(1, 0, 2).reshape(b.shape[1], n * r))
         q_a, r_a = np.linalg.qr(a.reshape(n * r, -1).T)
@@ -105,14 +143,22 @@ def product_svd(adapters: np.ndarray, weight: np.ndarray, config: Merging, spec:
     return np.concatenate(parts).astype(np.float32)
 
 
-Average = Callable[[np.ndarray, np.ndarray, Merging], np.ndarray]
+def by_columns(stacked: Rows, average: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """What takes each number by itself, (n, c) -> (c,), of rows of any shape, (n, ..) -> (..), some numbers at once."""
+    flat, step = [x.ravel() for x in stacked], max(1, BLOCK // len(stacked))
+    size = flat[0].size
+    parts = [average(np.stack([x[at : at + step] for x in flat])) for at in range(0, size, step)]
+    return np.concatenate([np.empty(0), *parts]).reshape(stacked[0].shape)
 
 
-def _of_numbers(average: Average) -> Callable[[np.ndarray, np.ndarray, Merging, AdapterSpec], np.ndarray]:
+Average = Callable[[Rows, np.ndarray, Merging], np.ndarray]
+
+
+def _of_numbers(average: Average) -> Callable[[Rows, np.ndarray, Merging, AdapterSpec], np.ndarray]:
     return lambda adapters, weight, config, spec: average(adapters, weight, config)
 
 
-# of heads (n, classes, columns); of adapters (n, p), too, where nothing else is said
+# of heads, n of (classes, columns); of adapters, n of (p,), too, where nothing else is said
 AVERAGES: dict[str, Average] = {
     "mean": lambda stacked, weight, config: mean(stacked, weight),
     "product_svd": lambda stacked, weight, config: mean(stacked, weight),

@@ -1,4 +1,4 @@
-"""Updates as points whose Euclidean distance is their dissimilarity, so that any clusterer goes with any similarity.
+"""Updates as points or kernels, of which `comparing` makes points whose Euclidean distance is their dissimilarity.
 
 A point is the change from `since` to `now`: from v0 (the adapter), or from what was sent (the step). The cosine of two
 points says how far they changed alike; no change at all is like nothing.
@@ -6,20 +6,18 @@ points says how far they changed alike; no change at all is like nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from fltac.config import B, Blend, Flat, Product, Sketch, Subspace
-from fltac.seeds import generator
 from fltac.wire.messages import AdapterSpec
 
 RESOLUTION = 1e-6  # of all there is: what is smaller is rounding
+BLOCK = 2**23  # numbers that are computed at once
 Factors = Sequence[tuple[np.ndarray, np.ndarray]]  # a layer: A (n, R, d_in), B (n, d_out, R)
 
 
-def flat(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Flat) -> np.ndarray:
+def flat(now: np.ndarray, since: np.ndarray, spec: AdapterSpec) -> np.ndarray:
     """The flattened A and B, as they moved: (n, p) -> (n, p). Depends on the gauge (B R, R^-1 A) and on a shared v0.
 
     Source: arXiv 2404.15384, section 3.
@@ -27,7 +25,7 @@ def flat(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Flat) ->
     return np.asarray(now - since)
 
 
-def b(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: B) -> np.ndarray:
+def b(now: np.ndarray, since: np.ndarray, spec: AdapterSpec) -> np.ndarray:
     """Inner products are mean_l cos(B_i, B_j) over layers l: (n, p) -> (n, sum of d_out r). Depends on gauge and v0.
 
     Source of leaving A out: arXiv 2509.15087, section 3.
@@ -36,96 +34,39 @@ def b(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: B) -> np.nd
     return np.asarray(np.hstack([unit(rows) for rows in layers]) / np.sqrt(len(layers)))
 
 
-def product(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Product) -> np.ndarray:
-    """Points with |x_i - x_j|^2 = 2 - 2 k_ij, k = mean_l cos(D_i, D_j) of D = B A over layers l: (n, p) -> (n, n).
+def product_kernel(factors: Factors, rank: int) -> np.ndarray:
+    """k_ij = mean_l cos(D_i, D_j) of D = B A over layers l, (n, n).
 
     Gauge-free, since B A is. An adapter that changes nothing in a layer is there orthogonal to all.
     """
-    return embed(_product_kernel(changes(now, since, spec)))
+    return _mean(cosines(gram) for gram in layer_grams(factors))
 
 
-def _product_kernel(factors: Factors) -> np.ndarray:
-    return _mean_kernel([cosines(gram) for gram in layer_grams(factors)])
-
-
-def subspace(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Subspace) -> np.ndarray:
-    """As `product`, with D = U U^T - r/d_out I, where U (d_out, r) are the leading left singular vectors of B A.
+def subspace_kernel(factors: Factors, rank: int) -> np.ndarray:
+    """As `product_kernel`, with D = U U^T - r/d_out I, where U (d_out, r) are the leading left singular vectors of B A.
 
     So k grows with |U_i^T U_j|_F^2, the squared cosines of the principal angles of col(B A); signs and sizes of the
-    change say nothing, and zero is what two random subspaces share: (n, p) -> (n, n).
+    change say nothing, and zero is what two random subspaces share.
     """
-    return embed(_subspace_kernel(changes(now, since, spec), spec.rank))
+    return _mean(cosines(_shared(a, b, rank)) for a, b in factors)
 
 
-def blend(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Blend) -> np.ndarray:
-    """As `product`, with k the mean of the kernels of `product` and `subspace`: (n, p) -> (n, n).
-
-    The one tells tasks apart that change the same outputs the other way, the other those whose small shards do not
-    agree on a sign (docs/clustering.md).
-    """
-    factors = changes(now, since, spec)
-    return embed((_product_kernel(factors) + _subspace_kernel(factors, spec.rank)) / 2)
-
-
-def kinship(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Any) -> np.ndarray:
-    """Points (n, d) that tell whether two clusters are parts of one task (`fltac.server.settling`): as `subspace`.
-
-    Parts of a task that the clusterer tore apart move the same outputs, if not the same way; no other similarity tells
-    them from two tasks as surely (experiments/LOG.md). A sketch, for more adapters than a kernel can hold, is its own.
-    """
-    if isinstance(config, Sketch):
-        return sketch(now, since, spec, config)
-    return subspace(now, since, spec, Subspace(type="subspace", of=config.of))
+def _shared(a: np.ndarray, b: np.ndarray, rank: int) -> np.ndarray:
+    """Of one layer the inner products (n, n) of D = U U^T - r/d_out I."""
+    q, r = np.linalg.qr(b)  # (n, d_out, R), (n, R, R)
+    inner, sizes, _ = np.linalg.svd(r @ np.linalg.qr(a.transpose(0, 2, 1))[1].transpose(0, 2, 1), full_matrices=False)
+    there = sizes > RESOLUTION * sizes.max(axis=1, keepdims=True, initial=0)  # a change of lower rank spans less
+    u = ((q @ inner) * there[:, None, :])[:, :, :rank]
+    ranks = there[:, :rank].sum(axis=1)
+    return np.asarray(_pairwise(u.transpose(0, 2, 1)) - np.outer(ranks, ranks) / u.shape[1])
 
 
-def _subspace_kernel(factors: Factors, rank: int) -> np.ndarray:
-    kernels = []
-    for a, b in factors:
-        q, r = np.linalg.qr(b)  # (n, d_out, R), (n, R, R)
-        inner, sizes, _ = np.linalg.svd(
-            r @ np.linalg.qr(a.transpose(0, 2, 1))[1].transpose(0, 2, 1), full_matrices=False
-        )
-        there = sizes > RESOLUTION * sizes.max(axis=1, keepdims=True, initial=0)  # a change of lower rank spans less
-        u = ((q @ inner) * there[:, None, :])[:, :, :rank]
-        rows = u.transpose(0, 2, 1).reshape(-1, u.shape[1])  # (n r, d_out)
-        squares = (rows @ rows.T).reshape(len(a), u.shape[2], len(a), u.shape[2]) ** 2
-        ranks = there[:, :rank].sum(axis=1)
-        kernels.append(cosines(squares.sum(axis=(1, 3)) - np.outer(ranks, ranks) / u.shape[1]))
-    return _mean_kernel(kernels)
-
-
-def sketch(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, config: Sketch) -> np.ndarray:
-    """Random projections of `flat`, or of `product`, squared distances right in the mean: (n, p) -> (n, size or L m).
-
-    flat: x G / sqrt(size) with G normal; a squared distance has a relative standard error of sqrt(2 / size).
-    product: each of L layers is m numbers (u^T B)(A v) / (|B A| sqrt(m L)) with u, v normal, m = ceil(size / L); the
-    error is sqrt(8 / m) at most, where two differ in one layer alone, since E[(u^T M v)^4] <= 9 |M|^4, and
-    sqrt(8 / size) where all layers differ alike. Source: Johnson and Lindenstrauss 1984.
-    """
-    draw = generator(config.seed, "sketch")
-    if config.basis == "flat":
-        change = now - since
-        points = np.zeros((len(now), config.size))
-        for start in range(0, change.shape[1], 4096):  # in blocks, so that G is never there as a whole
-            block = change[:, start : start + 4096]
-            points += block @ draw.normal(size=(block.shape[1], config.size))
-        return np.asarray(points / np.sqrt(config.size))
-    number = -(-config.size // len(spec.layers))
-    columns = []
-    for a, b in changes(now, since, spec):
-        u, v = draw.normal(size=(number, b.shape[1])), draw.normal(size=(number, a.shape[2]))
-        seen = np.einsum("nkr,nrk->nk", u @ b, a @ v.T)  # (n, number)
-        square = np.einsum("nij,nji->n", b.transpose(0, 2, 1) @ b, a @ a.transpose(0, 2, 1))
-        norm = np.sqrt(np.maximum(square, 0))
-        columns.append(seen / np.where(norm > 0, norm, np.inf)[:, None])
-    return np.asarray(np.hstack(columns) / np.sqrt(number * len(spec.layers)))
-
-
-def changes(now: np.ndarray, since: np.ndarray, spec: AdapterSpec) -> Factors:
-    """Factors of B A now - B A since, float64: as now where all of `since` is B = 0, else [A, A'] and [B, -B']."""
-    here, there = spec.factors(now.astype(np.float64)), spec.factors(since.astype(np.float64))
+def changes(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, dtype: type = np.float64) -> Factors:
+    """Factors of B A now - B A since: as now where all of `since` is B = 0, else [A, A'] and [B, -B']."""
+    here, there = spec.factors(now.astype(dtype)), spec.factors(since)
     if not any(b.any() for _, b in there):
         return here
+    there = spec.factors(since.astype(dtype))
     factors = []
     for (a, b), (old_a, old_b) in zip(here, there, strict=True):
         moved = (a != old_a).any(axis=(1, 2)) | (b != old_b).any(axis=(1, 2))  # else rounding would be a direction
@@ -134,19 +75,33 @@ def changes(now: np.ndarray, since: np.ndarray, spec: AdapterSpec) -> Factors:
     return factors
 
 
-def layer_grams(factors: Factors) -> list[np.ndarray]:
+def layer_grams(factors: Factors) -> Iterator[np.ndarray]:
     """For each layer the (n, n) inner products <B_i A_i, B_j A_j> = sum((B_i^T B_j) * (A_i A_j^T)).
 
     Costs R x R products a pair and never forms a d x d matrix.
     """
-    grams = []
     for a, b in factors:
-        n, r = a.shape[:2]
-        rows_a = a.reshape(n * r, -1)
-        rows_b = b.transpose(0, 2, 1).reshape(n * r, -1)
-        pairs = (rows_a @ rows_a.T) * (rows_b @ rows_b.T)
-        grams.append(pairs.reshape(n, r, n, r).sum(axis=(1, 3)))
-    return grams
+        yield _pairwise(a, b.transpose(0, 2, 1))
+
+
+def _pairwise(*parts: np.ndarray) -> np.ndarray:
+    """(n, n) sums over R x R blocks of the product of the parts' Gram matrices, or the square of the one part's.
+
+    Parts are (n, R, d); never more than BLOCK numbers are there at once beside the sums.
+    """
+    n, r, _ = parts[0].shape
+    each, step = [part.reshape(n * r, -1) for part in parts], max(1, BLOCK // (n * r * r))
+    sums = np.empty((n, n))
+    for at in range(0, n, step):
+        grams = [rows[at * r : (at + step) * r] @ rows.T for rows in each]
+        sums[at : at + step] = (grams[0] * grams[-1]).reshape(-1, r, n, r).sum(axis=(1, 3))
+    return sums
+
+
+def times(rows: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """(n, R, d), (d, m) -> (n, R, m) as one product."""
+    n, r, d = rows.shape
+    return np.asarray((rows.reshape(n * r, d) @ drawn).reshape(n, r, -1))
 
 
 def around_mean(points: np.ndarray) -> np.ndarray:
@@ -176,11 +131,26 @@ def embed(kernel: np.ndarray) -> np.ndarray:
     return np.asarray((vectors * np.sqrt(np.clip(values, 0, None)))[:, ::-1])
 
 
-def _mean_kernel(kernels: Sequence[np.ndarray]) -> np.ndarray:
-    """The mean over layers, with a diagonal of one."""
-    kernel = np.mean(kernels, axis=0)
-    np.fill_diagonal(kernel, 1.0)
-    return np.asarray(kernel)
+def coordinates(points: np.ndarray) -> np.ndarray:
+    """Points (n, d) of the same inner products in no more than n dimensions, where d is more."""
+    n, d = points.shape
+    if d <= n:
+        return points
+    gram, step = np.zeros((n, n)), max(1, BLOCK // n)
+    for at in range(0, d, step):  # never all of it in float64
+        some = points[:, at : at + step].astype(np.float64)
+        gram += some @ some.T
+    return embed(gram)
+
+
+def _mean(kernels: Iterable[np.ndarray]) -> np.ndarray:
+    """The mean over layers, with a diagonal of one; one layer's kernel is there at once."""
+    total, count = np.zeros(()), 0
+    for kernel in kernels:
+        total, count = total + kernel, count + 1
+    mean = total / count
+    np.fill_diagonal(mean, 1.0)
+    return np.asarray(mean)
 
 
 def plane(points: np.ndarray) -> np.ndarray:
@@ -197,11 +167,11 @@ def plane(points: np.ndarray) -> np.ndarray:
     return np.asarray(xy * np.where(lead < 0, -1.0, 1.0))
 
 
-SIMILARITIES: dict[str, Callable[[np.ndarray, np.ndarray, AdapterSpec, Any], np.ndarray]] = {
-    "flat": flat,
-    "b": b,
-    "product": product,
-    "subspace": subspace,
-    "blend": blend,
-    "sketch": sketch,
+POINTS: dict[str, Callable[[np.ndarray, np.ndarray, AdapterSpec], np.ndarray]] = {"flat": flat, "b": b}
+# the others are a mean of kernels. Blend: the one tells tasks apart that change the same outputs the other way, the
+# other those whose small shards do not agree on a sign (docs/clustering.md)
+KERNELS: dict[str, tuple[Callable[[Factors, int], np.ndarray], ...]] = {
+    "product": (product_kernel,),
+    "subspace": (subspace_kernel,),
+    "blend": (product_kernel, subspace_kernel),
 }

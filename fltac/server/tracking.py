@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -29,14 +30,14 @@ def identify(
     """
     from scipy.optimize import linear_sum_assignment  # here, so that the start of a run need not wait for it
 
-    new = list(
-        dict.fromkeys(labels[key] for key in sorted(labels))
-    )  # by first member: how they are numbered says nothing
-    old = sorted(set(last.values()))
+    names = dict.fromkeys(labels[key] for key in sorted(labels))  # by first member: how they are numbered says nothing
+    new, old = list(names), sorted(set(last.values()))
+    row_of, col_of = ({one: at for at, one in enumerate(each)} for each in (new, old))
     overlap = np.zeros((len(new), len(old)), dtype=np.int64)
     for key, label in labels.items():
         if key in last:
-            overlap[new.index(label), old.index(last[key])] += 1
+            overlap[row_of[label], col_of[last[key]]] += 1
+    size, size_before = Counter(labels.values()), Counter(last.values())
     matched = {row: col for row, col in zip(*linear_sum_assignment(-overlap), strict=True) if overlap[row, col]}
     ids, events = {}, {}
     for row, label in enumerate(new):
@@ -44,13 +45,11 @@ def identify(
             ids[label], event = old[matched[row]], "kept"
         else:
             ids[label], next_id = next_id, next_id + 1
-            event = (
-                "split" if 2 * overlap[row].max(initial=0) > sum(one == label for one in labels.values()) else "born"
-            )
+            event = "split" if 2 * overlap[row].max(initial=0) > size[label] else "born"
         events[ids[label]] = event
     for col in sorted(set(range(len(old))) - set(matched.values())):
         heir = overlap[:, col].argmax() if len(new) else 0
-        absorbed = 2 * overlap[:, col].max(initial=0) > sum(one == old[col] for one in last.values())
+        absorbed = 2 * overlap[:, col].max(initial=0) > size_before[old[col]]
         events[old[col]] = "merged away" if absorbed else "died"
         if absorbed and events[ids[new[heir]]] == "kept":
             events[ids[new[heir]]] = "merged"
@@ -73,14 +72,16 @@ def hold(
     held where its client has another slot in its old cluster by now.
     """
     living = set(ids.values()) & set(last.values())
-    held, stayed = dict(ids), {}
+    held, stayed, slots = dict(ids), {}, defaultdict[int, list[Key]](list)
+    for key in ids:
+        slots[key[0]].append(key)
     for key, now in ids.items():
         before, stay = last.get(key), stays.get(key, Stay(0))
         if before == now or before is None:
             stayed[key] = Stay(stay.rounds + 1)
             continue
         seen = stay.seen + 1 if stay.elsewhere == now else 1
-        taken = any(other != key and other[0] == key[0] and held[other] == before for other in ids)
+        taken = any(other != key and held[other] == before for other in slots[key[0]])
         if {now, before} <= living and stay.rounds >= patience and seen < patience and not taken:
             held[key] = before
             stayed[key] = Stay(stay.rounds + 1, now, seen)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from fltac.config import Codec
 from fltac.config.codec import NUMBERS
 from fltac.wire.messages import AdapterSpec, Broadcast, Head, Update, WireError
 from fltac.wire.numbers import (
+    FLOATS,
     Shape,
     kept_of,
     pack,
@@ -34,7 +35,7 @@ from fltac.wire.numbers import (
 HEADER = struct.Struct("<4sIBBHIIIi8sIII")
 SEALED = struct.Struct("<4sI").size  # from here on the checksum sees
 SHAPE = struct.Struct("<III")  # classes, columns, num_examples of a head
-MAGIC = b"FLT3"
+MAGIC = b"FLT4"
 UP, AFRESH, CHANGE, ONLY_B = 1, 2, 4, 8  # of a kind; without UP it comes down
 ZSTD = 128  # beside the numbers
 NOBODY = 0, 0, -1, 0  # client, slot, choice and num_examples of what comes down
@@ -86,7 +87,7 @@ def encode(message: Update | Broadcast, codec: Codec, spec: AdapterSpec, draw: n
     """
     update = message if isinstance(message, Update) else None
     kind = 0 if message.adapter.size == spec.size else ONLY_B
-    rows = spec.rows(message.adapter)
+    rows = _rows(message.adapter, codec.numbers, spec)
     if (update is not None and update.change) != (codec.top is not None):
         raise ValueError("a codec with top sends changes, another one adapters")
     if codec.top is None:
@@ -119,6 +120,8 @@ def seal(payload: bytes) -> bytes:
 def decode(payload: bytes, spec: AdapterSpec) -> Update | Broadcast:
     """The message in a payload, numbers as float32. Raises WireError for bytes that are no whole message of the spec.
 
+    An adapter that travelled as float32, uncompressed, is a view of the payload, which nobody may write: ten thousand
+    of them are there once and not twice.
     No more memory is taken than the spec, the payload's length and, of compressed heads, SMALL and TIMES allow.
     """
     header = _read_header(payload)
@@ -128,26 +131,29 @@ def decode(payload: bytes, spec: AdapterSpec) -> Update | Broadcast:
         raise WireError("a message about adapters of another shape than this run's")
     if header.kind & ONLY_B and spec.tensors:
         raise WireError("a payload of B alone, where the model itself is trained")
-    adapter = np.empty(spec.size_b if header.kind & ONLY_B else spec.size, dtype=np.float32)
-    rows = spec.rows(adapter)
-    shapes = _shapes(rows)
-    if header.kept > adapter.size or (header.kept != adapter.size and not header.kind & CHANGE):
-        raise WireError(f"a payload of {header.kept} numbers, where an adapter has {adapter.size}")
-    middle = header.size + header.adapter
-    part = payload[header.size : middle]
+    size = spec.size_b if header.kind & ONLY_B else spec.size
+    if header.kept > size or (header.kept != size and not header.kind & CHANGE):
+        raise WireError(f"a payload of {header.kept} numbers, where an adapter has {size}")
+    middle, numbers = header.size + header.adapter, memoryview(payload)
+    part = numbers[header.size : middle]
     if header.kind & CHANGE:
-        whole = _whole(part, packed_kept_size(adapter.size, header.kept, header.numbers), header.zstd)
-        adapter = unpack_kept(whole, adapter.size, header.kept, header.numbers)
+        whole = _whole(part, packed_kept_size(size, header.kept, header.numbers), header.zstd)
+        adapter = unpack_kept(whole, size, header.kept, header.numbers)
+    elif header.numbers in FLOATS:
+        whole = _whole(part, packed_size([(1, size)], header.numbers), header.zstd)
+        adapter = unpack(whole, [(1, size)], header.numbers)[0][0]
     else:
-        whole = _whole(part, packed_size(shapes, header.numbers), header.zstd)
-        for view, values in zip(rows, unpack(whole, shapes, header.numbers), strict=True):
+        adapter = np.empty(size, dtype=np.float32)
+        rows = spec.rows(adapter)
+        whole = _whole(part, packed_size(_shapes(rows), header.numbers), header.zstd)
+        for view, values in zip(rows, unpack(whole, _shapes(rows), header.numbers), strict=True):
             view[:] = values
     head_shapes = [(classes, columns) for classes, columns, _ in header.shapes]
     length = packed_size(head_shapes, header.numbers)
-    if length > max(header.heads, _most(payload[middle:])):
+    if length > max(header.heads, _most(numbers[middle:])):
         raise WireError(f"heads of {length} bytes in {header.heads}")
-    matrices = unpack(_whole(payload[middle:], length, header.zstd), head_shapes, header.numbers)
-    heads = tuple(Head(m, examples) for m, (_, _, examples) in zip(matrices, header.shapes, strict=True))
+    matrices = unpack(_whole(numbers[middle:], length, header.zstd), head_shapes, header.numbers)
+    heads = tuple(Head(m.copy(), examples) for m, (_, _, examples) in zip(matrices, header.shapes, strict=True))
     if not header.kind & UP:
         return Broadcast(header.round, header.spec, adapter, heads)
     return Update(
@@ -200,6 +206,12 @@ def _rounded(matrices: Sequence[np.ndarray], codec: Codec, draw: np.random.Gener
     return unpack(pack(matrices, codec.numbers, draw), _shapes(matrices), codec.numbers)
 
 
+def _rows(adapter: np.ndarray, numbers: str, spec: AdapterSpec) -> list[np.ndarray]:
+    """A flat adapter as matrices: integers have a scale a row, floats travel in the adapter's own order."""
+    rows = spec.rows(adapter)  # which raises where it is not of the spec
+    return [adapter[None]] if numbers in FLOATS else rows
+
+
 def _shapes(matrices: Sequence[np.ndarray]) -> list[Shape]:
     return [(matrix.shape[0], matrix.shape[1]) for matrix in matrices]
 
@@ -209,12 +221,12 @@ def _compressed(packed: bytes, zstd: bool) -> bytes:
     return shorter if len(shorter) < len(packed) else packed  # of equal length it would be taken for what it is not
 
 
-def _most(part: bytes) -> int:
+def _most(part: Sized) -> int:
     """Bytes that compressed heads may come to."""
     return max(SMALL, TIMES * len(part))
 
 
-def _whole(part: bytes, length: int, zstd: bool) -> bytes:
+def _whole(part: memoryview, length: int, zstd: bool) -> bytes | memoryview:
     """A part of a payload as it was before it was compressed. Raises WireError unless it has this length."""
     if len(part) == length:
         return part

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -78,6 +79,14 @@ class AdapterSpec:
             views.append((a, b))
             at = end
         return views
+
+    def each_layer(self) -> Iterator[tuple[AdapterSpec, slice]]:
+        """Each layer as a spec of its own, and where it lies in a flat adapter."""
+        end = 0
+        for layer in self.layers:
+            alone = AdapterSpec((layer,), self.rank, self.scale)
+            begin, end = end, end + alone.size
+            yield alone, slice(begin, end)
 
     def named(self, flat: np.ndarray) -> dict[str, np.ndarray]:
         """Views of a flat adapter (p,) by name: `LAYER.lora_A`, `LAYER.lora_B`, or the tensors. Raises as `factors`."""

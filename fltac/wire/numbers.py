@@ -62,8 +62,8 @@ def pack(matrices: Sequence[np.ndarray], numbers: str, draw: np.random.Generator
     return np.concatenate(exponents).tobytes() + _written(np.concatenate(integers), numbers)
 
 
-def unpack(packed: bytes, shapes: Sequence[Shape], numbers: str) -> list[np.ndarray]:
-    """The matrices that `pack` wrote, float32 of their own. Raises WireError for what it would not write.
+def unpack(packed: bytes | memoryview, shapes: Sequence[Shape], numbers: str) -> list[np.ndarray]:
+    """The matrices that `pack` wrote, float32: views, where they were. Raises WireError for what it would not write.
 
     `packed` must be `packed_size` long.
     """
@@ -80,7 +80,7 @@ def unpack(packed: bytes, shapes: Sequence[Shape], numbers: str) -> list[np.ndar
             if exponents is not None:
                 own = exponents[row : row + r, None]
                 matrix = np.where(own == ZEROS, 0.0, np.ldexp(matrix.astype(np.float64), own))
-            matrices.append(matrix.astype(np.float32))
+            matrices.append(matrix.astype(np.float32, copy=False))
         at, row = at + r * c, row + r
     if not all(np.isfinite(matrix).all() for matrix in matrices):
         raise NotFiniteError("a payload with a number that is not finite")
@@ -107,7 +107,7 @@ def pack_kept(values: np.ndarray, share: float, numbers: str, draw: np.random.Ge
     return np.packbits(there).tobytes() + pack([values[None, there]], numbers, draw)
 
 
-def unpack_kept(packed: bytes, size: int, kept: int, numbers: str) -> np.ndarray:
+def unpack_kept(packed: bytes | memoryview, size: int, kept: int, numbers: str) -> np.ndarray:
     """What `pack_kept` wrote, zero where nothing was kept (n,). Raises WireError for what it would not write."""
     bits = (size + 7) // 8
     places = np.flatnonzero(np.unpackbits(np.frombuffer(packed, np.uint8, bits)))
@@ -133,7 +133,7 @@ def _written(integers: np.ndarray, numbers: str) -> bytes:
     return (halves[0::2] | halves[1::2] << 4).tobytes()
 
 
-def _read(packed: bytes, count: int, numbers: str) -> np.ndarray:
+def _read(packed: bytes | memoryview, count: int, numbers: str) -> np.ndarray:
     integers = np.frombuffer(packed, np.int8)
     if numbers == "int4":
         pairs = integers.view(np.uint8)

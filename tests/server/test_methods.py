@@ -12,8 +12,7 @@ from fltac.config import Agglomerative, B, Exchange, Flat, Ifca
 from fltac.server.aggregator import Aggregator
 from fltac.server.clustering import CLUSTERERS, Hints
 from fltac.server.screening import opened
-from fltac.server.similarity import SIMILARITIES as SIMILARITY
-from fltac.server.similarity import unit
+from fltac.server.similarity import POINTS, unit
 from fltac.server.state import START, Parcel, dump, load
 from fltac.wire.codecs import decode, encode
 from tests.server.test_aggregator import (
@@ -211,7 +210,7 @@ def test_distance_is_the_mean_over_layers_of_one_less_the_cosine_of_b():
     now = np.random.default_rng(3).normal(size=(9, SPEC.size))
     by_layer = [matrix.reshape(9, -1) for _, matrix in SPEC.factors(now)]
     cosine = np.mean([unit(rows) @ unit(rows).T for rows in by_layer], axis=0)
-    points = SIMILARITY["b"](now, np.zeros_like(now), SPEC, LEASE["similarity"])
+    points = POINTS["b"](now, np.zeros_like(now), SPEC)
     hints = Hints(np.random.default_rng(0))
     distances = (1 - cosine)[np.triu_indices(9, 1)]
     for k in range(2, 9):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import pdist, squareform
 
 from fltac.config import B, Blend, Flat, Product, Sketch, Subspace
-from fltac.server.similarity import SIMILARITIES, around_mean, kinship, layer_grams, plane
+from fltac.server.comparing import compared
+from fltac.server.similarity import around_mean, layer_grams, plane
 from fltac.wire.messages import AdapterSpec, Layer
 
 FLAT, FACTOR, PRODUCT, SUBSPACE, BLEND = (cls(type=cls.__name__.lower()) for cls in (Flat, B, Product, Subspace, Blend))  # type: ignore[arg-type]
@@ -21,7 +22,7 @@ counts = st.integers(1, 7)
 
 def points_of(config, now, spec, since=None) -> np.ndarray:
     since = np.zeros_like(now) if since is None else since
-    return SIMILARITIES[config.type](now, since, spec, config)
+    return compared(now, np.broadcast_to(since, now.shape), spec, config).points
 
 
 def distances(config, now, spec, since=None) -> np.ndarray:
@@ -132,7 +133,7 @@ def test_a_sketch_of_what_differs_in_one_layer_alone_errs_as_that_layer_does():
     adapters = np.repeat(draw(0, (1, spec.size)), 2, axis=0)
     spec.factors(adapters[1])[3][1][:] = draw(1, (5, 1))
     exact = distances(PRODUCT, adapters, spec)[0, 1] ** 2
-    sketches = [Sketch(type="sketch", size=12 * 40, seed=number) for number in range(300)]
+    sketches = [Sketch(type="sketch", basis="product", size=12 * 40, seed=number) for number in range(300)]
     ratios = np.array([distances(config, adapters, spec)[0, 1] ** 2 for config in sketches]) / exact
     assert ratios.mean() == pytest.approx(1, abs=4 * np.sqrt(8 / 40 / 300))
     assert 0.5 * np.sqrt(8 / 40) < ratios.std() < 1.2 * np.sqrt(8 / 40)
@@ -218,9 +219,11 @@ def test_plane_keeps_the_distances_of_points_in_a_plane():
 
 
 @pytest.mark.parametrize("of", ["adapter", "step"])
-def test_kinship_is_by_subspace_but_of_a_sketch(spec, of):
+def test_kinship_is_by_subspace_whatever_the_similarity(spec, of):
     now, since = draw(1, (6, spec.size)), draw(2, (6, spec.size))
     by_subspace = points_of(SUBSPACE, now, spec, since)
-    sketch = Sketch(type="sketch", of=of)
-    assert np.array_equal(kinship(now, since, spec, Flat(type="flat", of=of)), by_subspace)
-    assert np.array_equal(kinship(now, since, spec, sketch), points_of(sketch, now, spec, since))
+    sketch, of_subspace = (Sketch(type="sketch", of=of, basis=basis) for basis in ("flat", "subspace"))
+    assert np.array_equal(compared(now, since, spec, Flat(type="flat", of=of)).kin, by_subspace)
+    kin = compared(now, since, spec, sketch).kin
+    np.testing.assert_allclose(pdist(kin), pdist(points_of(of_subspace, now, spec, since)), atol=0.3)
+    assert compared(now, since, spec, sketch, settled=False).kin is None

@@ -258,7 +258,7 @@ def test_heads_that_would_swell_are_refused_before_memory_is_taken(text):
 
 @given(st.binary(max_size=200), st.booleans())
 def test_bytes_of_anybody_are_refused(data, ours):
-    start = HEADER.pack(b"FLT3", 0, 1, 0, 1, 1, 0, 0, -1, SPEC.fingerprint, 1, SPEC.size, 32) if ours else b""
+    start = HEADER.pack(b"FLT4", 0, 1, 0, 1, 1, 0, 0, -1, SPEC.fingerprint, 1, SPEC.size, 32) if ours else b""
     for reader in (measure, lambda payload: decode(seal(payload), SPEC)):
         if reader is not measure or not ours:
             with pytest.raises(WireError):
@@ -284,6 +284,13 @@ def test_a_payload_with_a_tail_is_refused():
             decode(seal(coded(update(), text) + b"\x00"), SPEC)
         with pytest.raises(WireError, match="its checksum differs"):
             decode(coded(update(), text) + b"\x00", SPEC)
+
+
+def test_an_adapter_of_float32_is_a_view_of_its_payload_that_nobody_may_write():
+    payload = coded(update(), "float32")
+    adapter = decode(payload, SPEC).adapter
+    assert np.shares_memory(adapter, np.frombuffer(payload, np.uint8))
+    assert not adapter.flags.writeable
 
 
 def test_adapters_of_another_run_are_refused():
@@ -371,6 +378,6 @@ def test_b_alone_of_a_whole_model_is_refused():
 def test_what_comes_down_has_no_sender(sender):
     fields = {"round": 1, "client": 0, "slot": 0, "choice": -1, "spec": SPEC.fingerprint, "num_examples": 0} | sender
     down = encode(Broadcast(1, SPEC.fingerprint, np.zeros(SPEC.size, np.float32), ()), FLOAT32, SPEC, None)
-    start = HEADER.pack(b"FLT3", 0, 0, 0, 0, *fields.values(), SPEC.size, 0)
+    start = HEADER.pack(b"FLT4", 0, 0, 0, 0, *fields.values(), SPEC.size, 0)
     with pytest.raises(WireError, match="with a sender"):
         decode(seal(start + down[HEADER.size :]), SPEC)
