@@ -85,13 +85,18 @@ def payloads(updates) -> list[Parcel]:
     return [Parcel(update.client, encode(update, FLOAT32, SPEC, None)) for update in updates]
 
 
+def timeless(report):
+    """A report without its clocks."""
+    return report._replace(**{name: 0 for name in report._fields if name.startswith("seconds")})
+
+
 def run(setup, rounds=2, order=lambda sent: sent, **kwargs):
     """The state's files and the report after some rounds, clocks left out."""
     server = Aggregator(setup)
     state = server.start()
     for round in range(1, rounds + 1):
         state, step = server.step(state, order(payloads(trained(setup, round, **kwargs).values())))
-    return dump(state, SPEC), step._replace(seconds_cluster=0, seconds_merge=0)
+    return dump(state, SPEC), timeless(step)
 
 
 def groups(labels) -> set[frozenset]:
@@ -401,12 +406,11 @@ def test_a_loaded_state_takes_the_same_next_step(clustering):
     again = Aggregator(setup(clustering=clustering))
     loaded = load(dump(state, SPEC), again.setup)
     assert dump(loaded, SPEC) == dump(state, SPEC)
-    assert again.post(loaded) == server.post(state)
+    assert timeless(again.post(loaded)) == timeless(server.post(state))
     second = payloads(trained(server.setup, 2).values())[3:]
     (one, step), (other, other_step) = server.step(state, second), again.step(loaded, second)
     assert dump(other, SPEC) == dump(one, SPEC)
-    clocks = {"seconds_cluster": 0, "seconds_merge": 0}
-    assert other_step._replace(**clocks) == step._replace(**clocks)
+    assert timeless(other_step) == timeless(step)
 
 
 def test_the_state_of_another_experiment_is_refused():
