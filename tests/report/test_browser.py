@@ -23,6 +23,7 @@ KINDS = {
     # who is where is then known beforehand; the page is the same for every method
     "drift": ["rounds=4", "method=oracle", f"changes=[{BEGINS}, {DRIFT}]"],
 }
+of_the_drift = pytest.mark.parametrize("shown", ["drift"], indirect=True, scope="module")
 FIGURES = [
     "accuracy",
     "lineage",
@@ -60,14 +61,6 @@ def shown(request, opened, tiny_file, tmp_path_factory):
     yield run, page
     assert heard == [file.as_uri()]  # nor while the tests clicked
     page.close()
-
-
-@pytest.fixture
-def drift(shown):
-    run, page = shown
-    if run.path.name != "drift":
-        pytest.skip("of the drift alone")
-    return run, page
 
 
 def marks(page, name, what):
@@ -151,8 +144,9 @@ def test_points_are_coloured_by_cluster_or_by_task(opened, tmp_path):
     page.close()
 
 
-def test_the_page_tells_when_the_task_appeared_and_who_moved(drift):
-    run, page = drift
+@of_the_drift
+def test_the_page_tells_when_the_task_appeared_and_who_moved(shown):
+    run, page = shown
     (moved,) = [row for row in run.table("updates").to_pylist() if row["moved_from"] is not None]
     (new,) = [row for row in run.table("clusters").to_pylist() if row["round"] > 1 and row["event"] == "born"]
     who = f"client {moved['client']}, slot {moved['slot']}"
@@ -172,8 +166,9 @@ def test_the_page_tells_when_the_task_appeared_and_who_moved(drift):
     assert any(who in text for text in page.locator("#figure-map .textpoint").all_text_contents())
 
 
-def test_an_alert_leads_to_where_it_is_seen(drift):
-    _, page = drift
+@of_the_drift
+def test_an_alert_leads_to_where_it_is_seen(shown):
+    _, page = shown
     links = page.locator("#alerts tr", has_text="went from cluster").locator("a")
     assert links.all_inner_texts() == ["lineage", "map"]
     links.nth(0).click()
