@@ -40,13 +40,15 @@ def write_all(files: Mapping[Path, bytes]) -> None:
 
     try:
         _side_by_side(put, files)
-    except StoppedError:
+        for file, temporary in temporaries.items():
+            with _room_for(file):
+                temporary.replace(file)
+        _side_by_side(_sync, {file.parent for file in files})
+    except (OSError, StoppedError):
         for temporary in temporaries.values():
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
         raise
-    for file, temporary in temporaries.items():
-        temporary.replace(file)
-    _side_by_side(_sync, {file.parent for file in files})
 
 
 def append(file: Path, content: bytes) -> None:
@@ -161,8 +163,9 @@ def _side_by_side(do: Callable[[Path], None], paths: Collection[Path]) -> None:
 
 
 def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with _room_for(folder):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
