@@ -1,6 +1,6 @@
 """The command line: the one place that prints errors and exits.
 
-0 done, 2 the input is wrong, 130 and 143 a signal ended it (Ctrl-C, SIGTERM), 1 anything else.
+0 done, 2 the input is wrong, 130, 143 and 129 a signal ended it (Ctrl-C, SIGTERM, SIGHUP), 1 anything else.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fltac.points import Study
 from fltac.records.store import RunDirectory
 from fltac.records.sweeps import SweepDirectory
 from fltac.screen import sweeps as told
-from fltac.screen.ending import INTERRUPTED, TERMINATED, Named, Stoppable
+from fltac.screen.ending import INTERRUPTED, SIGNALLED, Named, Stoppable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -201,7 +201,7 @@ def main() -> None:
     try:
         app()
     except SystemExit as ended:  # click ends with codes of its own
-        sys.exit(ended.code if ended.code in (0, 2, INTERRUPTED, TERMINATED, None) else 1)
+        sys.exit(ended.code if ended.code in (0, 2, None, *SIGNALLED) else 1)
     except InputError as error:
         for line in error.lines():
             screen.errors.print(line, markup=False)

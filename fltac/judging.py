@@ -19,7 +19,8 @@ class Question(NamedTuple):
 
     job: Job
     cluster: int
-    weight: int
+    weight: int = 0
+    honest: int = 0  # of the weight, what is held by clients that are not poisoned
 
 
 def questions(world: World, round: int, post: Post, states: Mapping[int, ClientState]) -> list[Question]:
@@ -36,13 +37,19 @@ def questions(world: World, round: int, post: Post, states: Mapping[int, ClientS
                 continue
             writes = split == "test" and round == world.experiment.rounds and world.experiment.training.generate > 0
             job = Job(address.payload, address.head, shard.task, split, own, writes)
-            question = asked.get((shard.task, split, same), Question(job, address.cluster, 0))
-            asked[shard.task, split, same] = question._replace(weight=question.weight + len(shard.indices))
+            question = asked.get((shard.task, split, same), Question(job, address.cluster))
+            weight, honest = len(shard.indices), len(shard.indices) * (key[0] not in world.poisoned)
+            asked[shard.task, split, same] = question._replace(
+                weight=question.weight + weight, honest=question.honest + honest
+            )
     return list(asked.values())
 
 
 def answers(world: World, asked: Sequence[Question], scores: Sequence[Score]) -> list[dict[str, Any]]:
-    """Evaluation rows: for each task and split the holders' weighted mean (cluster null), then each cluster's own."""
+    """Evaluation rows: for each task and split the holders' weighted mean (cluster null), then each cluster's own.
+
+    What poisoned clients would be sent is no one's loss: the holders' mean is of the others, where there are some.
+    """
     groups: dict[tuple[str, str], list[tuple[Question, dict[str, float]]]] = {}
     for question, score in zip(asked, scores, strict=True):
         found = question, _measured(world, question.job.task, score)
@@ -51,7 +58,8 @@ def answers(world: World, asked: Sequence[Question], scores: Sequence[Score]) ->
     for (task, split), members in groups.items():
         count = len(world.tasks[task].split(split))
         for cluster in (None, *sorted({question.cluster for question, _ in members})):
-            chosen = [(q.weight, found) for q, found in members if cluster in (None, q.cluster)]
+            some = cluster is None and any(q.honest for q, _ in members)
+            chosen = [(q.honest if some else q.weight, found) for q, found in members if cluster in (None, q.cluster)]
             total = sum(weight for weight, _ in chosen)
             place = {"task": task, "cluster": cluster, "split": split, "num_examples": count}
             for metric in members[0][1]:

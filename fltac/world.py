@@ -158,9 +158,10 @@ class World:
         return lines(self.experiment.clients.count, self.experiment.seed, self.experiment.network)
 
     def truths(self, heard: Mapping[Key, int]) -> dict[Key, str]:
-        """Slot -> the true task it held when it last sent, for scoring alone; empty where adapters are shared."""
-        truths = self.experiment.truths()
-        shards = {} if self.shared else {key: during(self.shards[key], round) for key, round in heard.items()}
+        """Slot -> the true task it held when it last sent, for scoring alone: of clients that are not poisoned, and of
+        nobody where adapters are shared."""
+        truths, keys = self.experiment.truths(), [] if self.shared else heard.keys()
+        shards = {key: during(self.shards[key], heard[key]) for key in keys if key[0] not in self.poisoned}
         return {key: truths[shard.task] for key, shard in shards.items() if shard is not None}
 
     @cached_property

@@ -10,6 +10,7 @@ from fltac.model.kinds.image_classification import Images
 from fltac.model.kinds.text_classification import Texts
 from fltac.records.store import RunDirectory
 from fltac.wire.messages import AdapterSpec, Layer
+from fltac.world import build, plan
 
 SPEC = AdapterSpec((Layer("query", 6, 5), Layer("value", 4, 5)), rank=2, scale=2.0)
 ids = np.array([1, 7, 8, 2, 1, 9, 2, 1, 2], np.int32)
@@ -79,3 +80,26 @@ def test_only_the_poisoned_send_something_else(tiny_file, tmp_path, kind):
         assert (clean["norm"] != turned["norm"]) == (clean["client"] == bad)
     splits = {row["split"] for row in tables["poisoned"].table("evaluations").to_pylist()}
     assert ("marked" in splits) == (kind == "backdoor")
+
+
+def test_what_poisoned_clients_are_sent_is_nobodys_loss(tiny_file, tmp_path):
+    asked = ["rounds=1", 'clustering.type="each"', 'adversary={type="sign_flip", share=0.5}']
+    experiment = fltac.load(tiny_file, asked)
+    fltac.run(experiment, out=tmp_path / "run", runtime="local")
+    bad, run = poisoned(experiment), RunDirectory(tmp_path / "run")
+    rows = [row for row in run.table("evaluations").to_pylist() if row["round"] == 1 and row["split"] == "test"]
+    found = {(row["task"], row["cluster"]): row["value"] for row in rows if row["metric"] == "loss"}
+    for task in run.lines()[-1]["accuracy"]:
+        held = [one for one in run.table("updates").to_pylist() if one["task"] == task and one["round"] == 1]
+        honest = [one for one in held if one["client"] not in bad]
+        assert 0 < len(honest) < len(held)
+        weights = [one["num_examples"] for one in honest]
+        mean = np.average([found[task, one["cluster"]] for one in honest], weights=weights)
+        assert found[task, None] == pytest.approx(mean)
+        assert found[task, None] != pytest.approx(np.mean([found[task, one["cluster"]] for one in held]), rel=1e-6)
+
+
+def test_clusters_are_scored_on_honest_slots(tiny_file):
+    world = build(plan(fltac.load(tiny_file, ['adversary={type="scaled", share=0.5}'])))
+    heard = dict.fromkeys(world.shards, 1)
+    assert {client for client, _ in world.truths(heard)} == {client for client, _ in heard} - world.poisoned

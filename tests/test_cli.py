@@ -347,7 +347,8 @@ def test_a_run_prints_a_line_a_round_and_the_table_of_its_summary(tiny, fltac, t
     assert fltac("run", tiny, "--runtime", "local", "--out", tmp_path / "run")[0] == 2
 
 
-def test_sigterm_ends_a_run_after_its_last_round_and_says_how_to_go_on(tiny, fltac, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_run_after_its_last_round_and_says_how_to_go_on(tiny, fltac, tmp_path, number):
     out = tmp_path / "run"
 
     def end():
@@ -355,15 +356,15 @@ def test_sigterm_ends_a_run_after_its_last_round_and_says_how_to_go_on(tiny, flt
             if (out / "rounds.jsonl").is_file():
                 break
             time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
 
     ending = threading.Thread(target=end)
     ending.start()
     code, said, err = fltac("run", tiny, "--runtime", "local", "--out", out, "rounds=12", "training.steps=1")
     ending.join()
-    assert (code, err) == (143, f"stopped: what is finished is kept; fltac resume {out} goes on\n")
+    assert (code, err) == (128 + number, f"stopped: what is finished is kept; fltac resume {out} goes on\n")
     assert "round 12/12" not in said
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(number) == signal.SIG_DFL
     code, said, _ = fltac("resume", out)
     assert (code, "round 12/12" in said) == (0, True)
 

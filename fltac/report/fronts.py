@@ -95,7 +95,7 @@ def configurations(table: pd.DataFrame, at: str = "last") -> pd.DataFrame:
     A round counts where all seeds of the configuration that were begun came to it; a seed that ran twice is one.
 
     Columns: the parameters, `seeds` (how many), `bytes`, and for accuracy, validation and each task the mean and
-    `NAME.low`, `NAME.high`, null with one seed alone.
+    `NAME.low`, `NAME.high`, null with one seed alone, and never below 0 nor above 1.
     """
     rows = table[table["last"]] if at == "last" else table
     keys = [*parameters(table), *(["round"] if at == "round" else [])]
@@ -110,7 +110,8 @@ def configurations(table: pd.DataFrame, at: str = "last") -> pd.DataFrame:
         row = dict(zip(keys, values, strict=True)) | place | {"seeds": len(each), "bytes": each["bytes"].mean()}
         for name in measured:
             mean, half = interval(each[name].to_numpy(dtype=float))
-            row |= {name: mean, f"{name}.low": mean - half, f"{name}.high": mean + half}
+            low, high = np.clip([mean - half, mean + half], 0, 1)
+            row |= {name: mean, f"{name}.low": low, f"{name}.high": high}
         found.append(row)
     return pd.DataFrame(found)
 

@@ -14,23 +14,24 @@ from plotly.subplots import make_subplots
 from fltac.points import label
 from fltac.report.bars import MEAN, Bar
 from fltac.report.fronts import ARM, on_front, parameters, tasks
-from fltac.report.style import GREY, SYMBOLS, colour, plain
+from fltac.report.style import GREY, SYMBOLS, colour, dots, plain, whiskers
 
 BROKEN = ("dash", "dot")  # of what is no run
 RUN_DASHES = ("longdash", "dashdot", "longdashdot")
 
 
-def accuracy_against_bytes(rows: pd.DataFrame, bars: Sequence[Bar]) -> go.Figure:
-    """A marker a configuration with its interval, a colour an arm, a line through the arm's own front; a line a bar."""
+def accuracy_against_bytes(rows: pd.DataFrame, points: pd.DataFrame, bars: Sequence[Bar]) -> go.Figure:
+    """A marker a configuration with its interval and a dot for each of its points, a colour an arm, a line through the
+    arm's own front; a line a bar."""
     figure = plain(go.Figure(), 460)
     for number, (arm, each) in enumerate(rows.groupby(ARM, sort=False)):
-        _scatter(figure, each, number, str(arm), MEAN, {})
+        _scatter(figure, each, points[points[ARM] == arm], number, str(arm), MEAN, {})
     _across(figure, bars, rows[ARM].nunique(), MEAN, {})
     _megabytes(figure, rows, bars).update_xaxes(title_text="MB up and down, all rounds")
     return figure.update_yaxes(title_text="mean accuracy").update_layout(showlegend=True)
 
 
-def accuracy_by_task(rows: pd.DataFrame, bars: Sequence[Bar]) -> go.Figure:
+def accuracy_by_task(rows: pd.DataFrame, points: pd.DataFrame, bars: Sequence[Bar]) -> go.Figure:
     """The same, a panel a task."""
     names = tasks(rows)
     columns = min(3, len(names))
@@ -41,7 +42,7 @@ def accuracy_by_task(rows: pd.DataFrame, bars: Sequence[Bar]) -> go.Figure:
     for panel, name in enumerate(names):
         place = {"row": panel // columns + 1, "col": panel % columns + 1}
         for number, (arm, each) in enumerate(rows.groupby(ARM, sort=False)):
-            _scatter(figure, each, number, str(arm), name, place, shown=panel == 0)
+            _scatter(figure, each, points[points[ARM] == arm], number, str(arm), name, place, shown=panel == 0)
         _across(figure, bars, rows[ARM].nunique(), name, place, names[:panel])
     return _megabytes(figure, rows, bars)
 
@@ -87,17 +88,24 @@ def _across(
 
 
 def _scatter(
-    figure: go.Figure, each: pd.DataFrame, number: int, arm: str, name: str, place: dict[str, int], shown: bool = True
+    figure: go.Figure,
+    each: pd.DataFrame,
+    points: pd.DataFrame,
+    number: int,
+    arm: str,
+    name: str,
+    place: dict[str, int],
+    shown: bool = True,
 ) -> None:
     size = each["bytes"] / 1e6
+    figure.add_trace(dots(points["bytes"] / 1e6, points[name], number, arm), **place)
     keys = [key for key in parameters(each) if key != ARM]
     told = [label(dict(zip(keys, values, strict=True))) for values in each[keys].itertuples(index=False)]
-    half = (each[f"{name}.high"] - each[name]).fillna(0)
     figure.add_trace(
         go.Scatter(
             x=size.tolist(),
             y=each[name].tolist(),
-            error_y={"array": half.tolist(), "thickness": 1, "width": 3},
+            error_y=whiskers(each, name),
             mode="markers",
             name=html.escape(arm),
             legendgroup=arm,

@@ -35,5 +35,6 @@ def over_seeds(runs: Sequence[Run]) -> pd.DataFrame:
             ]
             mean, half = interval(np.array([one for one in found if one is not None], dtype=float))
             place = {"task": task, "runs": ", ".join(run.label for run in each), "method": each[0].experiment["method"]}
-            rows.append({**place, "seeds": len(by_seed), "accuracy": mean, "low": mean - half, "high": mean + half})
+            low, high = np.clip([mean - half, mean + half], 0, 1)
+            rows.append({**place, "seeds": len(by_seed), "accuracy": mean, "low": low, "high": high})
     return pd.DataFrame(rows, columns=["task", "runs", "method", "seeds", "accuracy", "low", "high"])

@@ -12,15 +12,15 @@ from plotly.subplots import make_subplots
 
 from fltac.points import label
 from fltac.report.fronts import parameters, tasks
-from fltac.report.style import SYMBOLS, colour, plain, run_line
+from fltac.report.style import SYMBOLS, colour, dots, plain, run_line, whiskers
 
 RANK = "adapter.rank"
 LINES = 12  # more would bury each other
 
 
-def accuracy_against_rank(rows: pd.DataFrame, chosen: Sequence[str] = ()) -> go.Figure | None:
-    """A panel for the mean and each task: accuracy on test with its interval against the adapter's rank, a line
-    for each value of all other parameters but those in `chosen`, whose best value may be another at each rank.
+def accuracy_against_rank(rows: pd.DataFrame, points: pd.DataFrame, chosen: Sequence[str] = ()) -> go.Figure | None:
+    """A panel for the mean and each task: accuracy on test with its interval and a dot a point against the adapter's
+    rank, a line for each value of all other parameters but those in `chosen`, whose best may be another at each rank.
 
     None where fewer than two ranks were run, or where the lines would be too many.
     """
@@ -41,11 +41,12 @@ def accuracy_against_rank(rows: pd.DataFrame, chosen: Sequence[str] = ()) -> go.
         for number, (values, each) in enumerate(lines):
             each = each.sort_values(RANK)
             what = html.escape(label(dict(zip(others, values, strict=True)))) if others else "all"
-            half = (each[f"{name}.high"] - each[name]).fillna(0)
+            behind = points.merge(each[others].drop_duplicates()) if others else points
+            figure.add_trace(dots(behind[RANK], behind[name], number, what), **place)
             trace = go.Scatter(
                 x=each[RANK].tolist(),
                 y=each[name].tolist(),
-                error_y={"array": half.tolist(), "thickness": 1, "width": 3},
+                error_y=whiskers(each, name),
                 mode="lines+markers",
                 name=what,
                 legendgroup=what,

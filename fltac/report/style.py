@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
 
 # Okabe and Ito, Color Universal Design, without black and yellow, which are lost on dark and on light; and two more
@@ -16,6 +17,7 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "trian
 LIGHT = ((0, "#E4EFF7"), (1, "#56B4E9"))  # of heat maps, light throughout: black numbers on either ground
 GREY = "#808080"
 FAINT = "rgba(128,128,128,0.25)"
+FEW = 3  # seeds: the interval of two is wider than all that it could tell apart
 CLEAR = "rgba(0,0,0,0)"
 _LINES = {"gridcolor": FAINT, "linecolor": FAINT, "zerolinecolor": FAINT}
 _AXIS = {**_LINES, "automargin": True, "title": {"font": {"size": 13}, "standoff": 10}}
@@ -46,6 +48,20 @@ def faint(colour: str, opacity: float) -> str:
     """`#0072B2` as `rgba(0,114,178,0.3)`."""
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity})"
+
+
+def whiskers(rows: pd.DataFrame, name: str) -> dict[str, Any]:
+    """The intervals NAME.low to NAME.high of rows of `seeds` each, as plotly takes them; none of fewer than FEW."""
+    shown = rows["seeds"] >= FEW
+    up, down = ((rows[end] - rows[name]).abs().where(shown).fillna(0) for end in (f"{name}.high", f"{name}.low"))
+    return {"array": up.tolist(), "arrayminus": down.tolist(), "thickness": 1, "width": 3}
+
+
+def dots(x: Sequence[float], y: Sequence[float], number: int, group: str) -> go.Scatter:
+    """What lies behind a mean: one dot a seed, in the colour of the n-th, shown and hidden with its group."""
+    marker = {"color": colour(number), "size": 5, "opacity": 0.4, "symbol": SYMBOLS[number % len(SYMBOLS)]}
+    told = {"legendgroup": group, "showlegend": False, "hovertemplate": "one seed: %{y:.3f}<extra></extra>"}
+    return go.Scatter(x=list(x), y=list(y), mode="markers", marker=marker, **told)
 
 
 def plain(figure: go.Figure, height: int) -> go.Figure:

@@ -48,7 +48,7 @@ def write_sweep_report(
     Raises InputError where a folder holds no sweep or run with a finished round, or the page cannot be written.
     """
     table = chosen(trajectories(paths), choose)
-    rows, runs = front_rows(table), read_runs(beside) if beside else []
+    rows, runs, points = front_rows(table), read_runs(beside) if beside else [], table[table["last"]]
     across = [*bars_of_points(table), *bars_of_runs(runs, tasks(table))]
     comparable = [bar.run for bar in across if bar.run and bar.bytes and MEAN in bar.accuracy]
     out = (paths[0] if len(paths) + len(beside) == 1 else Path()) / "report.html" if out is None else out
@@ -63,9 +63,9 @@ def write_sweep_report(
         parameters=parameters(table),
         rows=rows.sort_values(["bytes", "accuracy"]).to_dict("records"),
         seeds=sorted(rows["seeds"].unique()),
-        map=accuracy_against_bytes(rows, across),
-        by_task=accuracy_by_task(rows, across),
-        by_rank=accuracy_against_rank(rows, choose),
+        map=accuracy_against_bytes(rows, points, across),
+        by_task=accuracy_by_task(rows, points, across),
+        by_rank=accuracy_against_rank(rows, points, choose),
         bars=across,
         costs=costs(table).to_dict("records"),
         ledger=of_sweeps(table, network, comparable),

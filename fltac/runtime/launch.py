@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fltac.config import Experiment
 from fltac.errors import InputError, Problem
@@ -59,7 +59,7 @@ def run(
         directory.create(experiment.dump(), provenance(runtime))
         say(f"{experiment.name}: method {experiment.method}, {experiment.rounds} rounds, results in {folder}")
 
-    return _run(experiment, directory, begin, runtime, address, tell, say)
+    return _run(_Task(experiment, directory, begin, address, tell, say), runtime)
 
 
 def resume(
@@ -77,7 +77,8 @@ def resume(
         return Summary(**summary)
     directory.claim()
     runtime = runtime or directory.provenance()["runtime"]
-    return _run(load(directory.experiment_file), directory, directory.count_restart, runtime, address, tell, say)
+    experiment = load(directory.experiment_file)
+    return _run(_Task(experiment, directory, directory.count_restart, address, tell, say), runtime)
 
 
 def out_folder(name: str, out: str | Path | None) -> Path:
@@ -93,102 +94,90 @@ def out_folder(name: str, out: str | Path | None) -> Path:
     return folder if out else Path("runs") / folder
 
 
-def _run(
-    experiment: Experiment,
-    directory: RunDirectory,
-    begin: Callable[[], Any],
-    runtime: str,
-    address: str | None,
-    tell: Tell,
-    say: Say,
-) -> Summary:
-    """`begin` touches the disk, so it is called once the input has proved right."""
+class _Task(NamedTuple):
+    """A run that is to be made, or gone on with. `begin` touches the disk: it is called once the input has proved
+    right."""
+
+    experiment: Experiment
+    directory: RunDirectory
+    begin: Callable[[], Any]
+    address: str | None
+    tell: Tell
+    say: Say
+
+
+def _run(task: _Task, runtime: str) -> Summary:
     began = time.time()
     try:
-        with Tracks(directory, experiment, say) as track:
+        with Tracks(task.directory, task.experiment, task.say) as track:
 
             def told(record: RoundRecord) -> None:
                 track(record.line)
-                tell(record)
+                task.tell(record)
 
+            tracked = task._replace(tell=told)
             if runtime == "local":
-                _in_process(experiment, directory, begin, told, began)
-            elif experiment.exchange.data == "pooled":
-                _central(experiment, directory, begin, address, told, say, began)
+                _in_process(tracked, began)
+            elif task.experiment.exchange.data == "pooled":
+                _central(tracked, began)
             else:
-                _on_actors(experiment, directory, begin, address, told, say, began)
-        return conclude(directory)
+                _on_actors(tracked, began)
+        return conclude(task.directory)
     finally:
-        directory.release()
+        task.directory.release()
 
 
-def _in_process(
-    experiment: Experiment, directory: RunDirectory, begin: Callable[[], Any], tell: Tell, began: float
-) -> None:
+def _in_process(task: _Task, began: float) -> None:
     from fltac.runtime.local import LocalRuntime
 
-    world, setup = prepare(experiment)
-    begin()
+    world, setup = prepare(task.experiment)
+    task.begin()
     with LocalRuntime(world, setup) as local:
-        for record in rounds(world, local, directory, began):
-            tell(record)
+        for record in rounds(world, local, task.directory, began):
+            task.tell(record)
 
 
-def _central(
-    experiment: Experiment,
-    directory: RunDirectory,
-    begin: Callable[[], Any],
-    address: str | None,
-    tell: Tell,
-    say: Say,
-    began: float,
-) -> None:
+def _central(task: _Task, began: float) -> None:
     from fltac.runtime.capacity import needed
     from fltac.runtime.central import run_central
     from fltac.runtime.cluster import Cluster
     from fltac.runtime.nodes import require_shared
 
-    with Cluster(partial(needed, experiment), address) as cluster, Monitor(experiment.name) as monitor:
+    experiment = task.experiment
+    with Cluster(partial(needed, experiment), task.address) as cluster, Monitor(experiment.name) as monitor:
         world, setup = prepare(experiment)
-        require_shared(directory.path.resolve())
-        begin()
+        require_shared(task.directory.path.resolve())
+        task.begin()
         monitor.begin(experiment)
 
         def told(record: RoundRecord) -> None:
             monitor.round(record)
-            tell(record)
+            task.tell(record)
 
-        run_central(world, setup, directory, cluster.need, told, say, began)
+        run_central(world, setup, task.directory, cluster.need, told, task.say, began)
 
 
-def _on_actors(
-    experiment: Experiment,
-    directory: RunDirectory,
-    begin: Callable[[], Any],
-    address: str | None,
-    tell: Tell,
-    say: Say,
-    began: float,
-) -> None:
+def _on_actors(task: _Task, began: float) -> None:
     from fltac.runtime.capacity import needed
     from fltac.runtime.cluster import Cluster
     from fltac.runtime.remote import RayRuntime
 
+    experiment = task.experiment
     with (
-        Cluster(partial(needed, experiment), address) as cluster,
-        RayRuntime(cluster.need) as remote,
+        Cluster(partial(needed, experiment), task.address) as cluster,
+        RayRuntime(cluster.need, say=task.say) as remote,
         Monitor(experiment.name) as monitor,
     ):
         remote.warm_up(experiment.model.kind)
         world, setup = prepare(experiment)  # while the actors import: imports beside Ray's start slow both
-        begin()
+        task.begin()
         if cluster.warning:
-            say(f"warning: {cluster.warning}")
+            task.say(f"warning: {cluster.warning}")
         remote.load(world, setup)
         monitor.begin(experiment)
-        for record in rounds(world, remote, directory, began):
+        for record in rounds(world, remote, task.directory, began):
             monitor.round(record)
-            tell(record)
+            task.tell(record)
 
 
 def prepare(experiment: Experiment) -> tuple[World, Setup]:

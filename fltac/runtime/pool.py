@@ -62,9 +62,9 @@ class Call(NamedTuple):
 class Pool:
     """Actors, each in its place; the work of one that dies goes to whoever is free."""
 
-    def __init__(self, make: Callable[[], Any], need: Need) -> None:
-        """`make` starts an actor that has `load`, and does not wait for it."""
-        self.make, self.need = make, need
+    def __init__(self, make: Callable[[], Any], need: Need, say: Callable[[str], None]) -> None:
+        """`make` starts an actor that has `load`, and does not wait for it; `say` is told of each that is lost."""
+        self.make, self.need, self.say = make, need, say
         self.actors = [make() for _ in range(need.actors)]
         self._starting: dict[int, Any] = {}  # place -> what its actor answers when it has loaded
         self._starts: Counter[int] = Counter()  # place -> how often its actor died while it did
@@ -98,6 +98,7 @@ class Pool:
         began = moved = time.monotonic()
 
         def failed(call: Call, why: str) -> None:
+            self.say(f"{what}: client actor {call.place} is replaced, its work done again ({why})")
             self._replace(call.place)
             for index in call.piece:
                 failures[index] += 1
@@ -165,6 +166,7 @@ class Pool:
                 except LOST as error:
                     self._starts[place] += 1
                     if self._starts[place] <= STARTS:
+                        self.say(f"client actor {place} did not start, and is replaced ({first_line(error)})")
                         self._replace(place)
                     elif all(self._starts[other] > STARTS for other in range(len(self.actors))):
                         raise StoppedError(f"no client actor can be started: {first_line(error)}") from None

@@ -6,7 +6,7 @@ last snapshot and the updates since, which the driver has or can have trained ag
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -34,14 +34,18 @@ INLINE = 100_000  # bytes up to which Ray sends a value with the call instead of
 class RayRuntime:
     """Client actors and an aggregator actor on a cluster. The driver decodes no payload."""
 
-    def __init__(self, need: Need, group: PlacementGroup | None = None) -> None:
-        """With a placement group of `need.bundles` all actors live in it, which they would not by themselves."""
+    def __init__(
+        self, need: Need, group: PlacementGroup | None = None, say: Callable[[str], None] = lambda text: None
+    ) -> None:
+        """With a placement group of `need.bundles` all actors live in it, which they would not by themselves; `say` is
+        told of each that is lost."""
         place = PlacementGroupSchedulingStrategy(group) if group else None
         client = ray.remote(ClientActor).options(
             num_cpus=need.num_cpus, num_gpus=need.num_gpus, scheduling_strategy=place
         )
         self.need, self.workers = need, need.actors
-        self.pool = Pool(partial(client.remote, need.num_cpus, need.num_gpus), need)
+        self.say = say
+        self.pool = Pool(partial(client.remote, need.num_cpus, need.num_gpus), need, say)
         self._server = ray.remote(AggregatorActor).options(num_cpus=0, scheduling_strategy=place)
         self.aggregator = self._server.remote()
 
@@ -149,6 +153,7 @@ class RayRuntime:
                 if 0 <= self.faults.max_failures < failures:
                     what = f"the aggregator's {what} was lost {failures} times, at last: {first_line(error)}"
                     raise StoppedError(what) from None
+                self.say(f"{what}: the aggregator is replaced, and told what it knew ({first_line(error)})")
 
     def _revive(self) -> None:
         """A new aggregator that knows what the last one knew."""

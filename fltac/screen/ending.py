@@ -11,7 +11,9 @@ from fltac.errors import InputError
 from fltac.records.store import RunDirectory
 from fltac.records.sweeps import SweepDirectory
 
-INTERRUPTED, TERMINATED = 130, 143  # 128 and the signal's number, as shells tell it
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill and batch systems, a terminal that is closed
+INTERRUPTED = 128 + signal.SIGINT  # as shells tell it
+SIGNALLED = tuple(128 + one for one in SIGNALS)
 
 
 class Stoppable:
@@ -24,7 +26,7 @@ class Stoppable:
         self.folder = folder
 
     def __enter__(self) -> None:
-        before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+        before = {one: signal.getsignal(one) for one in SIGNALS}
         self.before = {one: known for one, known in before.items() if known != signal.SIG_IGN}  # of nohup, and of `&`
         for one in self.before:
             signal.signal(one, self._stop)
@@ -34,7 +36,7 @@ class Stoppable:
             signal.signal(one, signal.SIG_IGN)
         if number == signal.SIGINT:
             raise KeyboardInterrupt
-        sys.exit(TERMINATED)
+        sys.exit(128 + number)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         for one, known in self.before.items():
@@ -43,7 +45,8 @@ class Stoppable:
             begun = SweepDirectory.there(self.folder) or RunDirectory.there(self.folder)
             how = f"what is finished is kept; fltac resume {self.folder} goes on" if begun else "nothing had begun"
             screen.errors.print(f"stopped: {how}", markup=False)
-            raise SystemExit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else TERMINATED) from None
+            code = error.code if isinstance(error, SystemExit) else INTERRUPTED
+            raise SystemExit(code) from None
 
 
 class Named:

@@ -180,13 +180,22 @@ def load(files: Mapping[str, bytes], setup: Setup) -> State:
         raise WireError(f"the checkpoint holds no state of a server ({type(error).__name__}: {error})") from error
 
 
-def _load(files: Mapping[str, bytes], setup: Setup) -> State:
+def fits(files: Mapping[str, bytes], spec: AdapterSpec) -> bool:
+    """Whether these files, unless they are none, are of a run with adapters of this shape."""
+    return not files or _header(files)["spec"] == spec.fingerprint.hex()
+
+
+def _header(files: Mapping[str, bytes]) -> dict[str, Any]:
     content = files["server.safetensors"]
     metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
-    header = json.loads(metadata["state"])
-    if header["spec"] != setup.spec.fingerprint.hex():
+    return dict(json.loads(metadata["state"]))
+
+
+def _load(files: Mapping[str, bytes], setup: Setup) -> State:
+    header = _header(files)
+    if not fits(files, setup.spec):
         raise WireError("the checkpoint holds adapters of another shape than the experiment's")
-    tensors = load_tensors(content)
+    tensors = load_tensors(files["server.safetensors"])
     for name in {"adapters", "since"} & tensors.keys():
         _require_shape(tensors[name], (len(tensors["keys"]), setup.spec.size))
     keys = [(int(client), int(slot)) for client, slot in tensors["keys"]]

@@ -47,14 +47,16 @@ def test_an_interval_by_hand():
 
 
 def test_a_configuration_is_its_seeds_together():
-    table = sweep({("fltac", 1): [[(10, 0.3), (20, 0.5)], [(12, 0.4), (22, 0.7)]], ("fedit", 1): seeds(5, 0.4)})
+    table = sweep({("fltac", 1): [[(10, 0.3), (20, 0.58)], [(12, 0.4), (22, 0.62)]], ("fedit", 1): seeds(5, 0.4)})
     rows = configurations(table)
     assert rows[["method", "adapter.rank", "seeds", "bytes", "accuracy"]].to_numpy().tolist() == [
         ["fltac", 1, 2, 21.0, 0.6],
         ["fedit", 1, 1, 5.0, 0.4],
     ]
-    assert rows["accuracy.low"][0] == pytest.approx(0.6 - 1.2706, abs=1e-4)
+    assert rows["accuracy.low"][0] == pytest.approx(0.6 - 0.2541, abs=1e-4)
     assert np.isnan(rows["accuracy.low"][1])
+    far = configurations(sweep({("fltac", 1): [[(20, 0.3)], [(22, 0.9)]]}))
+    assert far[["accuracy.low", "accuracy.high"]].to_numpy().tolist() == [[0, 1]]  # no accuracy is outside
 
 
 def test_an_accuracy_costs_the_fewest_bytes_of_any_configuration_and_round():

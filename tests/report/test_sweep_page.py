@@ -126,7 +126,7 @@ def test_a_run_that_sent_nothing_is_a_line_alone(swept, tmp_path):
     still = replace(run, summary=replace(run.summary, bytes_up=0, bytes_down=0))
     table = trajectories([swept.path])
     (bar,) = bars_of_runs([still], tasks(table))
-    drawn = accuracy_against_bytes(configurations(table), [bar])
+    drawn = accuracy_against_bytes(configurations(table), table[table["last"]], [bar])
     assert drawn.data[-1].x == (None,)
     assert drawn.layout.shapes[0].y0 == run.summary.accuracy_mean
 

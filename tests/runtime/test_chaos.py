@@ -54,8 +54,11 @@ def test_a_dead_driver_is_resumed(tiny_file, tmp_path, ray_address, calm):
 def test_who_dies_too_often_is_left_out_or_the_run_stops(tiny_file, tmp_path, ray_address):
     """Client 2's work kills its actor, again and again; the others' is done by the actors that come after."""
     overrides = ["resources.actors=1", "rounds=1", "faults.max_failures=1", "faults.min_clients=3", "training.pack=1"]
-    experiment = fltac.load(tiny_file, overrides)
-    with Cluster(partial(needed, experiment), ray_address) as cluster, RayRuntime(cluster.need) as remote:
+    experiment, said = fltac.load(tiny_file, overrides), []
+    with (
+        Cluster(partial(needed, experiment), ray_address) as cluster,
+        RayRuntime(cluster.need, None, said.append) as remote,
+    ):
         world, setup = launch.prepare(experiment)
         directory = RunDirectory(tmp_path / "run")
         directory.create(experiment.dump(), launch.provenance("ray"))
@@ -66,6 +69,9 @@ def test_who_dies_too_often_is_left_out_or_the_run_stops(tiny_file, tmp_path, ra
         assert (gone["client"], gone["why"]) == (2, "lost")
         assert gone["what"].startswith("training of round 1 was lost 2 times, at last: ActorDiedError")
         assert {row["client"] for row in record.tables["updates"]} == {0, 1, 3}
+        assert [line.partition(" (ActorDiedError")[0] for line in said] == 2 * [
+            "training of round 1: client actor 0 is replaced, its work done again"
+        ]
         poison(remote, 1, 2)
         with pytest.raises(StoppedError, match=r"updates of 2 clients can be merged, and faults\.min_clients"):
             remote.aggregate(*sent(remote, world))

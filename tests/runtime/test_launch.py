@@ -113,6 +113,21 @@ def test_a_finished_run_is_not_run_again(finished, tmp_path):
     assert said == [f"{copy} is finished"]
 
 
+@pytest.mark.parametrize("runtime", ["local", "ray"])
+def test_a_run_whose_experiment_was_changed_to_another_shape_does_not_go_on(finished, tmp_path, fltac, runtime):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    (copy / "summary.json").unlink()
+    file = copy / "experiment.json"
+    changed = json.loads(file.read_text())
+    changed["adapter"]["rank"] += 1
+    changed["rounds"] += 1
+    file.write_text(json.dumps(changed))
+    code, _, err = fltac("resume", copy, "--runtime", runtime)
+    what = "has adapters of another shape than round 3 left; undo what was changed in it, or begin a new run"
+    assert (code, err) == (2, f"{file}: {what}\n")
+
+
 def test_an_out_in_use_is_refused_before_anything_starts(tiny_file, finished):
     with pytest.raises(InputError, match="--out: is there already"):
         fltac.run(fltac.load(tiny_file), out=finished)
