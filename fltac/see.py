@@ -66,6 +66,7 @@ def report(
     Runs beside sweeps are bars of the map.
     """
     sweeps = [folder for folder in folders if SweepDirectory.there(folder)]
+    _require_sweep(sweeps, choose)
     if serve:
         _serve(folders, sweeps, output, embedding.value, network or (), port)
         return
@@ -79,6 +80,11 @@ def report(
     from fltac.report.page import write_report
 
     say(f"report in {write_report(folders, output, embedding.value, network or ())}")
+
+
+def _require_sweep(sweeps: list[Path], choose: list[str] | None) -> None:
+    if choose and not sweeps:
+        raise InputError(Problem("--choose", "is of sweeps; name one, or leave it out", choose[0]), "command line")
 
 
 def _serve(
@@ -106,13 +112,18 @@ def _serve(
 
 @app.command()
 def cost(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Run directories.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Run directories, sweeps.")],
+    choose: Choose = None,
     network: Network = None,
 ) -> None:
-    """Reckon what runs cost on the wire and at the server, in time and money, and to the same accuracy."""
+    """Reckon what runs cost on the wire and at the server, in time and money, and to the same accuracy.
+
+    Of sweeps: what each method needed to the highest accuracy that all reached; runs beside them stand like methods.
+    """
+    _require_sweep([folder for folder in folders if SweepDirectory.there(folder)], choose)
     from fltac.report.cost import costs
 
-    told.costs(*costs(folders, network or ()))
+    told.costs(*costs(folders, network or (), choose or ()))
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -31,6 +31,11 @@ def bars_of_points(table: pd.DataFrame) -> Iterator[Bar]:
         if not found.empty:
             means = {f"{MEAN}.{task}": float(value) for task, value in found.mean().items()}
             yield Bar(name, {MEAN: float(found.mean(axis=1).mean()), **means})
+
+
+def comparable(bars: Iterable[Bar]) -> list[Run]:
+    """The runs among the bars whose cost stands beside that of the map: of its tasks, and with something sent."""
+    return [bar.run for bar in bars if bar.run and bar.bytes and MEAN in bar.accuracy]
 
 
 def bars_of_runs(runs: Sequence[Run], columns: Sequence[str]) -> Iterator[Bar]:

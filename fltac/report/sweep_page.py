@@ -11,8 +11,8 @@ import pandas as pd
 
 from fltac.errors import InputError, Problem
 from fltac.records.sweeps import SweepDirectory
-from fltac.report.bars import MEAN, bars_of_points, bars_of_runs
-from fltac.report.cost import of_sweeps
+from fltac.report.bars import bars_of_points, bars_of_runs, comparable
+from fltac.report.cost import lines_of, of_sweeps
 from fltac.report.fronts import (
     ARM,
     bytes_to_reach,
@@ -20,7 +20,6 @@ from fltac.report.fronts import (
     configurations,
     on_front,
     parameters,
-    runs_of,
     tasks,
     trajectories,
 )
@@ -28,7 +27,6 @@ from fltac.report.map import accuracy_against_bytes, accuracy_by_task
 from fltac.report.page import environment, plotly, write_page
 from fltac.report.ranks import accuracy_against_rank
 from fltac.report.reading import read_runs
-from fltac.report.tiers import network_of
 
 TARGETS = 6  # accuracies of which the table tells what they cost
 
@@ -50,10 +48,8 @@ def write_sweep_report(
     table = chosen(trajectories(paths), choose)
     rows, runs, points = front_rows(table), read_runs(beside) if beside else [], table[table["last"]]
     across = [*bars_of_points(table), *bars_of_runs(runs, tasks(table))]
-    comparable = [bar.run for bar in across if bar.run and bar.bytes and MEAN in bar.accuracy]
     out = (paths[0] if len(paths) + len(beside) == 1 else Path()) / "report.html" if out is None else out
     names = dict.fromkeys(SweepDirectory(path).study().base.name for path in paths)
-    network = network_of(runs_of(table, table.to_dict("records")[0])[0], overrides)
     page = environment().get_template("sweep.html.j2")
     text = page.render(
         title=f"{', '.join(names)}: sweep",
@@ -68,7 +64,7 @@ def write_sweep_report(
         by_rank=accuracy_against_rank(rows, points, choose),
         bars=across,
         costs=costs(table).to_dict("records"),
-        ledger=of_sweeps(table, network, comparable),
+        ledger=of_sweeps(table, lines_of(table, overrides), comparable(across)),
     )
     flat = rows.astype(dict.fromkeys(parameters(table), str))  # values of several types in one column
     write_page(out, text)

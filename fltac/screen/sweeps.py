@@ -41,18 +41,26 @@ def points(table: pa.Table) -> None:
 
 
 def costs(ledger: Ledger, tiers: pd.DataFrame) -> None:
-    """What runs cost and saved, a row a run; what each needed to the same accuracy; the lines of each tier."""
-    _ledger(ledger.whole)
-    if len(ledger.equal) > 1:
-        say(f"\nto accuracy {ledger.target:.3f}, the highest that all reached:\n")
+    """What runs cost and saved, a row a run; what each needed to the same accuracy; the lines of each tier. Of sweeps,
+    of which no run is whole, the second alone."""
+    if ledger.whole:
+        _ledger(ledger.whole)
+    if len(ledger.equal) > 1 or not ledger.whole:
+        who = "" if ledger.whole else ": of each method the configuration of fewest bytes, mean over seeds"
+        say(f"\nto accuracy {ledger.target:.3f}, the highest that all reached{who}:\n")
         _ledger(ledger.equal)
+    if not tiers.empty:
+        _by_tier(tiers)
+    _prices(ledger.network)
+
+
+def _by_tier(tiers: pd.DataFrame) -> None:
     say("\nby tier, a client's round:\n")
     lines = [["run", "tier", "clients", "up", "down", "mean", "longest", "test accuracy"]]
     for row in tiers.to_dict("records"):
         sent = [size(row["bytes_up"]), size(row["bytes_down"]), f"{row['seconds']:.1f} s", f"{row['longest']:.1f} s"]
         lines.append([row["run"], row["tier"], str(row["clients"]), *sent, f"{row['accuracy']:.3f}"])
     aligned(lines)
-    _prices(ledger.network)
 
 
 def _ledger(each: Sequence[Cost]) -> None:
@@ -74,7 +82,8 @@ def _ledger(each: Sequence[Cost]) -> None:
 
 
 def _prices(network: Network) -> None:
-    say("\nfull: fine-tuning of the whole base in as many rounds, reckoned; saved, return: of dollars for traffic")
+    say("\nfull: fine-tuning of the whole base, reckoned, in as many rounds (to an accuracy: as the quickest took)")
+    say("saved, return: of dollars for traffic")
     say(
         f"assumed: $ {network.usd_per_gb:g} a GB of traffic, $ {network.usd_per_server_hour:g} an hour of the server,"
         f" $ {network.usd_per_gb_month:g} a GB and month of what it keeps, one month ([network], or -n usd_per_gb=..)"

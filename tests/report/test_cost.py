@@ -131,6 +131,20 @@ def test_runs_are_compared_at_an_accuracy_that_all_reached(folders):
         )
 
 
+def test_full_fine_tuning_takes_the_rounds_of_the_quickest(folders):
+    """Else a run that needs twice the rounds to the same accuracy would save twice as much."""
+    (run,) = read_runs(folders[:1])
+    slow = cost(run, LINES, 2, full_rounds=1)
+    assert (slow.bytes_full, slow.seconds_full) == (cost(run, LINES).bytes_full / 2, cost(run, LINES).seconds_full / 2)
+    assert slow.bytes_up == cost(run, LINES).bytes_up
+    means = run.evaluations["cluster"].isna() & (run.evaluations["round"] == 1)
+    later = replace(run, evaluations=run.evaluations.assign(value=run.evaluations["value"].mask(means, 0.0)))
+    sooner = replace(run, evaluations=run.evaluations.assign(value=run.evaluations["value"].mask(means, 1.0)))
+    found = of_runs([later, sooner], LINES).equal
+    assert [one.rounds for one in found] == [2, 1]
+    assert found[0].bytes_full == found[1].bytes_full == slow.bytes_full
+
+
 def test_the_network_is_the_experiments_with_what_is_asked_on_top(folders):
     slow, _ = costs(folders[:1], ["up_mbps=0.001", "latency_ms=0"])
     fast, _ = costs(folders[:1], [])

@@ -13,13 +13,14 @@ from fltac.layers import read
 from fltac.points import Study
 from fltac.records.sweeps import SweepDirectory
 from fltac.report.bars import bars_of_runs
-from fltac.report.cost import of_sweeps
+from fltac.report.cost import costs, of_sweeps
 from fltac.report.fronts import configurations, parameters, tasks, trajectories
 from fltac.report.map import accuracy_against_bytes
 from fltac.report.reading import read_runs
 from fltac.report.recommend import by_tier_of, recommend, write_recommended
 from fltac.report.sweep_page import write_sweep_report
 from fltac.report.tiers import by_tier, network_of
+from fltac.screen import sweeps as told_of
 from tests.report.test_report import figures, own_text
 from tests.tiny import write_tiny
 
@@ -119,6 +120,8 @@ def test_runs_beside_a_sweep_are_bars_of_its_map(swept, tmp_path):
     assert "Runs beside the map" in text
     assert text.count('<tr><th class="name">same</th>') == 2  # there, and among the costs
     assert text.count('<tr><th class="name">other</th>') == 1
+    with pytest.raises(InputError, match="DIR: has other tasks than the sweep"):
+        costs([swept.path, tmp_path / "other"], [])
 
 
 def test_a_run_that_sent_nothing_is_a_line_alone(swept, tmp_path):
@@ -140,6 +143,19 @@ def test_each_arm_is_told_at_an_accuracy_that_all_reached(swept):
         arm = table[(table["method"] == one.run.split(":")[0]) & (table["accuracy"] >= ledger.target)]
         assert one.bytes_up + one.bytes_down == arm["bytes"].min()
     assert ledger.target == table.groupby("method")["accuracy"].max().min()
+
+
+def test_a_cost_takes_what_a_report_takes(swept, capsys):
+    run = swept.run(0).path
+    told_of.costs(*costs([swept.path, run], ["usd_per_gb=1"]))
+    told = capsys.readouterr().out
+    ledger = of_sweeps(trajectories([swept.path]), Network(), read_runs([run]))
+    assert [one.run.split(":")[0] for one in ledger.equal] == ["fltac", "fedit", "0000"]
+    assert all(one.run in told for one in ledger.equal)
+    assert f"to accuracy {ledger.target:.3f}" in told
+    assert "assumed: $ 1 a GB of traffic" in told
+    with pytest.raises(InputError, match="--choose: is not swept"):
+        costs([swept.path], [], ["rank"])
 
 
 def test_the_choice_is_told_for_each_tier(swept):
