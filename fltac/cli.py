@@ -53,11 +53,11 @@ def check(file: File, overrides: Overrides = None) -> None:
     with Named(file):
         layers = read(file, overrides or ())
         loaded = layers.resolve()
+        points = Study(layers).points() if loaded.experiment.sweep else []
         from fltac.estimate import estimate  # after the file: what is wrong in it is told without waiting for torch
         from fltac.world import plan
 
         prepared = plan(loaded.experiment)
-        points = Study(layers).points() if loaded.experiment.sweep else []
     screen.checked(prepared, loaded.origins, estimate(prepared))
     if sweep := loaded.experiment.sweep:
         screen.say(f"sweep: {len(points) or sweep.samples} points over {', '.join(sweep.space)} with fltac sweep")
@@ -97,9 +97,11 @@ def sweep(
         study = Study(read(file, overrides or ()))
         study.points()  # what is wrong with one is told before Ray is imported
     from fltac.runtime import launch
-    from fltac.sweep.run import sweep
 
     folder = launch.out_folder(f"{study.base.name}-sweep", out)
+    SweepDirectory(folder).require_new()  # before Ray Tune, whose import takes seconds
+    from fltac.sweep.run import sweep
+
     with Stoppable(folder), Named(file):
         _swept(sweep(study, folder, address, screen.say), folder)
 
@@ -142,10 +144,11 @@ def resume(
 ) -> None:
     """Continue a run from its last finished round, or a sweep from what it has."""
     if SweepDirectory.there(folder):
-        from fltac.sweep.run import resume
-
+        SweepDirectory(folder).study()  # a record that is none is told before Ray is imported
         if runtime is Where.local:
             raise InputError(Problem("--runtime", "a sweep runs on Ray; leave it out", runtime.value), "command line")
+        from fltac.sweep.run import resume
+
         with Stoppable(folder):
             _swept(resume(folder, address, screen.say), folder)
         return

@@ -262,6 +262,10 @@ def _problem(error: dict[str, Any], tree: Tree) -> Problem:
         key, what = f"{key}.type", "is required: say which kind it is"
     elif kind == "union_tag_invalid":
         key, what, got = f"{key}.type", f"must be one of {error['ctx']['expected_tags']}", error["ctx"]["tag"]
+    elif kind == "too_short" and error["ctx"]["actual_length"] == 0:
+        what = "is empty; name one at least"
+    elif kind in ("dict_type", "model_type"):
+        what = "must be a table of keys"
     elif kind == "value_error":
         what, got = str(error["ctx"]["error"]), got
     else:

@@ -73,7 +73,7 @@ class Study:
 
     def _require(self, points: Iterable[Params]) -> None:
         """Tells each mistake once, with the first point that makes it and how many do."""
-        wrong: dict[tuple[str, str], list[tuple[Params, Problem]]] = {}
+        wrong: dict[tuple[str, str], list[tuple[Params, Problem]]] = {}  # by key and what is wrong with it
         for point in points:
             try:
                 found = searchable(self.experiment(point), self.sweep)
@@ -81,7 +81,7 @@ class Study:
                     raise InputError(problems)
             except InputError as error:
                 for problem in error.problems:
-                    wrong.setdefault((problem.key, repr(problem.got)), []).append((point, problem))
+                    wrong.setdefault((problem.key, problem.what), []).append((point, problem))
         if wrong:
             raise InputError([_told(each) for each in wrong.values()], self.layers.path)
 
@@ -151,5 +151,6 @@ def _each_value_once(space: Mapping[str, Dimension]) -> list[Params]:
 
 def _told(each: Sequence[tuple[Params, Problem]]) -> Problem:
     point, problem = each[0]
-    where = f"at {label(point)}" + (f" and {len(each) - 1} other points" if len(each) > 1 else "")
-    return Problem(problem.key, f"{problem.what}; {where}", problem.got)
+    others = f" and {len(each) - 1} other point" + ("s" if len(each) > 2 else "") if len(each) > 1 else ""
+    values = list({repr(one.got): one.got for _, one in each}.values())
+    return Problem(problem.key, f"{problem.what}; at {label(point)}{others}", values if values[1:] else problem.got)

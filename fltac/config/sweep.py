@@ -64,7 +64,7 @@ class Asha(Config):
     Source: Li et al. 2020, arXiv 1810.05934.
     """
 
-    metric: Maximised | Minimised = "accuracy_validation_mean"
+    metric: Literal[Maximised, Minimised] = "accuracy_validation_mean"
     grace: Positive = 1
     factor: Annotated[int, Field(ge=2)] = 3
 

@@ -49,7 +49,8 @@ class SweepDirectory:
         """What was asked."""
         try:
             asked = json.loads((self.path / "sweep.json").read_text())
-            return Study(Layers(asked["file"], asked["layers"]["file"], asked["layers"]["command"]))
+            layers = asked["layers"]
+            return Study(Layers(str(asked["file"]), dict(layers["file"]), dict(layers["command"])))
         except (ValueError, KeyError, TypeError) as error:
             what = f"is no record of a sweep ({type(error).__name__}: {error}); begin the sweep again"
             raise InputError(Problem("", what), str(self.path / "sweep.json")) from None

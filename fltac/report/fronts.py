@@ -31,7 +31,8 @@ def trajectories(paths: Sequence[str | Path]) -> pd.DataFrame:
     """
     for path in map(Path, paths):
         if not SweepDirectory.there(path):
-            raise InputError(Problem("DIR", "holds no sweep (it has no sweep.json)", str(path)), "command line")
+            what = "holds no sweep (it has no sweep.json); name the folder that fltac sweep wrote"
+            raise InputError(Problem("DIR", what, str(path)), "command line")
     directories = [SweepDirectory(path) for path in paths]
     studies = [directory.study() for directory in directories]
     swept = [key for study in studies for key in study.sweep.space]
@@ -132,7 +133,8 @@ def chosen(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     require_validation(table)
     rest = [key for key in swept if key not in keys]
     scores = table[table["last"]].groupby([*rest, *keys], dropna=False, sort=False)["validation"].mean().reset_index()
-    best = scores.sort_values("validation", ascending=False, kind="stable").drop_duplicates(rest)
+    ordered = scores.sort_values("validation", ascending=False, kind="stable")
+    best = ordered.drop_duplicates(rest) if rest else ordered.head(1)
     return table.merge(best[[*rest, *keys]], on=[*rest, *keys])
 
 

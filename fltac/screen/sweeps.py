@@ -95,13 +95,19 @@ def recommended(choice: Choice, tolerance: float) -> None:
     chosen, best = choice.chosen, choice.best
     most = "" if choice.most != choice.most else f" (at most {choice.most:.2f} with 95 % confidence)"  # nan
     say(f"recommended: {label({key: chosen[key] for key in choice.params})}")
-    say(f"best:        {label({key: best[key] for key in choice.params})}")
-    say(
-        f"validation: {100 * chosen['validation']:.2f} against {100 * best['validation']:.2f} of the best,"
-        f" {choice.loss:.2f} points less{most}, tolerance {tolerance:g}; {chosen['seeds']} seeds"
-    )
-    part = chosen["bytes"] / best["bytes"]
-    say(f"bytes: {size(chosen['bytes'])} against {size(best['bytes'])}, {100 * part:.0f} % of them")
+    seeds = f"{chosen['seeds']} seed" + ("s" if chosen["seeds"] > 1 else "")
+    if chosen is best:
+        say("best:        the same")
+        say(f"validation: {100 * best['validation']:.2f}; {seeds}")
+        say(f"bytes: {size(best['bytes'])}")
+    else:
+        say(f"best:        {label({key: best[key] for key in choice.params})}")
+        say(
+            f"validation: {100 * chosen['validation']:.2f} against {100 * best['validation']:.2f} of the best,"
+            f" {choice.loss:.2f} points less{most}, tolerance {tolerance:g}; {seeds}"
+        )
+        part = chosen["bytes"] / best["bytes"]
+        say(f"bytes: {size(chosen['bytes'])} against {size(best['bytes'])}, {100 * part:.0f} % of them")
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("test accuracy", "recommended", "95 % interval", "best"):
         shown.add_column(name, justify="left" if name == "test accuracy" else "right")
