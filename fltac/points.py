@@ -67,6 +67,10 @@ class Study:
         self._require(once)
         return once
 
+    def size(self) -> int:
+        """How many points there are to be."""
+        return self.sweep.samples if isinstance(self.sweep.search, Optuna) else len(self.points())
+
     def extremes(self) -> list[Params]:
         """Points that together have every value that a search may choose, of an interval both ends."""
         return _each_value_once(self.sweep.space)

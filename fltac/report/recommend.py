@@ -81,7 +81,9 @@ def recommend(table: pd.DataFrame, tolerance: float) -> Choice:
     if smaller := [one for one in maybe if one[0]["bytes"] < chosen["bytes"]]:
         row, less, at_most = min(smaller, key=lambda one: one[0]["bytes"])
         named = label({key: row[key] for key in keys})
-        warnings.append(f"give more seeds to {named}: in the mean {less:.2f} points less, but {min(at_most, 100):.2f} is possible")
+        warnings.append(
+            f"give more seeds to {named}: in the mean {less:.2f} points less, but {min(at_most, 100):.2f} is possible"
+        )
     return Choice(keys, ["accuracy", *sorted(tasks(table))], chosen, best, loss, most, warnings)
 
 

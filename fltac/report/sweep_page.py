@@ -45,20 +45,23 @@ def write_sweep_report(
 
     Raises InputError where a folder holds no sweep or run with a finished round, or the page cannot be written.
     """
-    table = chosen(trajectories(paths), choose)
+    whole = trajectories(paths)
+    table = chosen(whole, choose)
     rows, runs, points = front_rows(table), read_runs(beside) if beside else [], table[table["last"]]
     across = [*bars_of_points(table), *bars_of_runs(runs, tasks(table))]
     out = (paths[0] if len(paths) + len(beside) == 1 else Path()) / "report.html" if out is None else out
-    names = dict.fromkeys(SweepDirectory(path).study().base.name for path in paths)
+    studies = [SweepDirectory(path).study() for path in paths]
+    names = dict.fromkeys(study.base.name for study in studies)
     page = environment().get_template("sweep.html.j2")
     text = page.render(
         title=f"{', '.join(names)}: sweep",
         plotly=plotly(),
-        points=int(table.groupby(["sweep", "point"]).ngroups),
-        left_out=int((~table.groupby(["sweep", "point"])["last"].any()).sum()),
+        points=sum(study.size() for study in studies),
+        over=int(whole["last"].sum()),
+        chosen=", ".join(choose),
         parameters=parameters(table),
         rows=rows.sort_values(["bytes", "accuracy"]).to_dict("records"),
-        seeds=sorted(rows["seeds"].unique()),
+        seeds=sorted({rows["seeds"].min(), rows["seeds"].max()}),
         map=accuracy_against_bytes(rows, points, across),
         by_task=accuracy_by_task(rows, points, across),
         by_rank=accuracy_against_rank(rows, points, choose),
@@ -88,8 +91,9 @@ def front_rows(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def costs(table: pd.DataFrame) -> pd.DataFrame:
-    """Bytes to reach accuracies from the lowest to the highest on the map, and each arm's own best."""
+    """Bytes to reach accuracies from the lowest to the highest on the map, and each arm's own best: arm against arm."""
     best = configurations(table, at="round").groupby(ARM)["accuracy"].max()
     low = configurations(table, at="round")["accuracy"].min()
     steps = np.unique(np.floor(100 * np.linspace(low, best.max(), TARGETS + 1)[1:]) / 100)
-    return bytes_to_reach(table, sorted({*steps, *(math.floor(1000 * one) / 1000 for one in best)}))
+    targets = sorted({*steps, *(math.floor(1000 * one) / 1000 for one in best)})
+    return bytes_to_reach(table, targets).sort_values("target", kind="stable")

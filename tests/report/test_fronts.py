@@ -161,7 +161,9 @@ def test_a_rate_is_chosen_by_validation_for_each_method_and_rank():
     }
     assert len(kept) == 5
     assert chosen(both, []).equals(both)
-    (best,) = configurations(chosen(both, ["method", "adapter.rank", "rate"])).to_dict("records")  # of all that there is
+    (best,) = configurations(chosen(both, ["method", "adapter.rank", "rate"])).to_dict(
+        "records"
+    )  # of all that there is
     assert best["rate"] == 1e-2
     with pytest.raises(InputError, match="is not swept; choose among method, "):
         chosen(both, ["ratio"])

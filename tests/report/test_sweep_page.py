@@ -55,7 +55,7 @@ def test_trajectories_are_the_records(swept):
 def test_the_page_and_its_tables_are_written(swept, tmp_path):
     page = write_sweep_report([swept.path], tmp_path / "page.html")
     text = page.read_text()
-    assert "4 points, 4 configurations of 1 seed: no interval" in text
+    assert "4 points. 4 configurations of 1 seed: no interval" in text
     table = pd.read_csv(tmp_path / "map.csv")
     assert len(table) == 4
     assert table["front"].any()
