@@ -38,7 +38,7 @@ def accuracy_by_task(rows: pd.DataFrame, points: pd.DataFrame, bars: Sequence[Ba
     lines = math.ceil(len(names) / columns)
     titles = [html.escape(name.removeprefix("accuracy.")) for name in names]
     figure = make_subplots(lines, columns, subplot_titles=titles, horizontal_spacing=0.07)
-    plain(figure, 60 + 300 * lines).update_layout(showlegend=True, margin_t=70)
+    plain(figure, 60 + 300 * lines).update_layout(showlegend=True, margin_t=70, meta={"stack": True})
     for panel, name in enumerate(names):
         place = {"row": panel // columns + 1, "col": panel % columns + 1}
         for number, (arm, each) in enumerate(rows.groupby(ARM, sort=False)):

@@ -2,9 +2,31 @@
 const config = { responsive: true, displayModeBar: false };
 const STEP = 900;  // ms, a round while playing
 
+// Panels side by side are one below another where the window is narrow: as high each.
+const NARROW = 640;
+function stacked(layout) {
+  const panels = layout.annotations.map((title, number) => (number ? `xaxis${number + 1}` : "xaxis"));  // a title each
+  const margin = (layout.margin?.t ?? 40) + (layout.margin?.b ?? 40);
+  const height = margin + 300 * panels.length;
+  const found = { ...layout, height, annotations: layout.annotations.map((title) => ({ ...title })) };
+  panels.forEach((name, number) => {
+    const top = 1 - number / panels.length;
+    const bottom = top - 0.72 / panels.length;
+    const y = name.replace("x", "y");
+    found[name] = { ...layout[name], domain: [0, 1] };
+    found[y] = { ...layout[y], domain: [bottom, top] };
+    Object.assign(found.annotations[number], { x: 0.5, y: top });
+  });
+  return found;
+}
+
 const plots = new Map();  // element -> its figure
 for (const place of document.querySelectorAll(".plot")) {
   const figure = JSON.parse(place.nextElementSibling.textContent);
+  if (figure.layout.meta?.stack && innerWidth < NARROW) {
+    figure.layout = stacked(figure.layout);
+    place.style.height = `${figure.layout.height}px`;
+  }
   plots.set(place, figure);
   Plotly.newPlot(place, figure.data, figure.layout, config);
 }

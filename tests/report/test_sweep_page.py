@@ -21,6 +21,7 @@ from fltac.report.recommend import by_tier_of, recommend, write_recommended
 from fltac.report.sweep_page import write_sweep_report
 from fltac.report.tiers import by_tier, network_of
 from fltac.screen import sweeps as told_of
+from tests.browser import browser, chromium
 from tests.report.test_report import figures, own_text
 from tests.tiny import write_tiny
 
@@ -92,6 +93,27 @@ def test_sweeps_side_by_side_differ_in_what_their_files_differ(swept, tmp_path):
     small = rows[rows["wire.up"] == "int8"].iloc[0]
     assert (small["method"], small["adapter.rank"]) == ("fltac", 1)
     assert small["bytes"] < rows[(rows["method"] == "fltac") & (rows["adapter.rank"] == 1)]["bytes"].max()
+
+
+@pytest.mark.skipif(chromium() is None, reason="no chromium is found")
+def test_panels_are_one_below_another_on_a_phone(swept, tmp_path):
+    pytest.importorskip("playwright", reason="playwright is not installed")
+    file, heard = write_sweep_report([swept.path], tmp_path / "page.html"), []
+    ask = """name => ["", 2, 3].map((n) => {
+        const { layout } = document.querySelector(`#figure-${name} .plot`);
+        return [...layout[`xaxis${n}`].domain, ...layout[`yaxis${n}`].domain];
+    })"""
+    with browser() as opened:
+        for width, narrow in ((400, True), (1200, False)):
+            page = opened.new_page(viewport={"width": width, "height": 800})
+            page.on("pageerror", lambda error: heard.append(str(error)))
+            page.goto(file.as_uri())
+            for name in ("by-task", "by-rank"):  # of the second are two lines of three where it is wide
+                places = page.evaluate(ask, name)
+                assert all((left, right) == (0, 1) for left, right, *_ in places) is narrow
+                tops, bottoms = [place[3] for place in places], [place[2] for place in places]
+                assert all(top < bottom for bottom, top in zip(bottoms, tops[1:], strict=False)) is narrow
+    assert heard == []
 
 
 def test_runs_beside_a_sweep_are_bars_of_its_map(swept, tmp_path):
