@@ -107,9 +107,10 @@ class Lock:
 
     def release(self) -> None:
         if self._file >= 0:
-            os.close(self._file)
+            self._close(self._file)
             self._file = -1
 
+    _close = staticmethod(os.close)  # at the end of an interpreter `os` is gone before the last lock
     __del__ = release
 
 
