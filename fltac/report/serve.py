@@ -91,6 +91,8 @@ class Answer(BaseHTTPRequestHandler):
             "/": self.server.page.text,
             "/stamp": lambda: self.server.page.stamp().encode(),
         }
+        if self.path == "/favicon.ico":  # browsers ask for one, and call it an error where there is none
+            return self._send(HTTPStatus.NO_CONTENT, b"")
         if self.path not in answers:
             return self._send(HTTPStatus.NOT_FOUND, b"")
         self.server.asked = time.monotonic()

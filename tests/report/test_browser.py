@@ -179,6 +179,8 @@ def test_an_alert_leads_to_where_it_is_seen(shown):
     assert 0 < box["y"] < 900
     links.nth(1).click()
     assert page.locator("#map output").inner_text() == "3"
+    bar, slider = (page.locator(one).bounding_box() for one in ("nav", "#map input[type=range]"))
+    assert slider["y"] > bar["y"] + bar["height"]  # which is over the page
     assert {one[0] for one in drawn(page, "map", 1)["customdata"]} == {3}
     targets = page.eval_on_selector_all("a[href^='#']", "each => each.map((one) => one.getAttribute('href'))")
     assert [one for one in targets if page.locator(one).count() != 1] == []
@@ -196,6 +198,22 @@ def test_axe_finds_no_serious_fault(shown):
     serious = [one for one in found["violations"] if one["impact"] in ("serious", "critical")]
     assert [(one["id"], one["nodes"][0]["html"][:200]) for one in serious] == []
     assert "color-contrast" in {one["id"] for one in found["passes"]}
+
+
+@of_the_drift
+def test_a_small_screen_cuts_no_word_off(shown):
+    """What has no room scrolls in its own box."""
+    _, page = shown
+    page.set_viewport_size({"width": 400, "height": 800})
+    page.wait_for_function("document.querySelector('#figure-lineage .main-svg').getBoundingClientRect().width > 600")
+    page.wait_for_function("document.querySelector('#figure-lineage .scroll').tabIndex === 0")
+    page.wait_for_function("document.documentElement.scrollWidth === 400")  # plots are drawn anew one by one
+    wide = page.eval_on_selector_all(
+        ".scroll:has(caption)",
+        "each => each.filter((one) => one.querySelector('caption').offsetWidth > one.clientWidth && one.clientWidth)",
+    )
+    assert wide == []
+    page.set_viewport_size({"width": 1200, "height": 900})
 
 
 def test_print_has_no_controls(shown):

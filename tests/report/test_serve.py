@@ -49,6 +49,7 @@ def test_the_page_is_that_of_the_last_finished_round(served):
 def test_nothing_else_is_served_and_to_no_other_name(served):
     _, server = served
     assert get(server, "/experiment.json")[0] == 404
+    assert get(server, "/favicon.ico") == (204, "")  # which a browser would call an error
     assert get(server, "/", host="example.org")[0] == 403
     assert get(server, "/stamp", host=f"localhost:{server.server_port}")[0] == 200
 
