@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
@@ -71,6 +72,11 @@ class Server(ThreadingHTTPServer):
                 raise
             what = f"cannot be had: {error.strerror}; name another, or none for a free one"
             raise InputError(Problem("--port", what, port), "command line") from None
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that went away is no error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     @property
     def address(self) -> str:

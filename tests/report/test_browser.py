@@ -225,7 +225,7 @@ def test_print_has_no_controls(shown):
 
 
 def test_a_served_page_reloads_itself_when_a_round_is_finished(opened, tmp_path):
-    folder = write_run(tmp_path / "run", Kind(rounds=0))
+    folder = write_run(tmp_path / "run", Kind(rounds=0, planned=3))
     with Server(Page([folder])) as server:
         Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         page = opened.new_page()
@@ -233,6 +233,17 @@ def test_a_served_page_reloads_itself_when_a_round_is_finished(opened, tmp_path)
         page.goto(server.address)
         assert page.locator("h1").inner_text() == "No finished round yet"
         RunDirectory(folder).finish_round(record(1, Kind()), {"server.safetensors": b""}, {})
-        page.get_by_text("running, 1 of 2 rounds").wait_for()
+        page.get_by_text("running, 1 of 3 rounds").wait_for()
+        RunDirectory(folder).finish_round(record(2, Kind()), {"server.safetensors": b""}, {})
+        page.get_by_text("running, 2 of 3 rounds").wait_for()
+        page.locator("#confusion input[type=range]").press("Home")
+        page.get_by_role("radio", name="true task").check()
+        page.locator("#accuracy summary").first.click()
+        RunDirectory(folder).finish_round(record(3, Kind()), {"server.safetensors": b""}, {})
+        page.get_by_text("running, 3 of 3 rounds").wait_for()  # and what was set is as it was
+        page.wait_for_function("document.querySelector('#confusion output').value === '1'")
+        assert page.get_by_role("radio", name="true task").is_checked()
+        assert page.locator("details[open]").count() == 1
+        assert page.locator("#map output").inner_text() == "all"
         page.close()
         server.shutdown()

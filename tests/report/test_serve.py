@@ -54,6 +54,16 @@ def test_nothing_else_is_served_and_to_no_other_name(served):
     assert get(server, "/stamp", host=f"localhost:{server.server_port}")[0] == 200
 
 
+def test_a_browser_that_goes_away_is_no_error(served, capsys):
+    _, server = served
+    for error, told in ((BrokenPipeError(), False), (ValueError("wrong"), True)):
+        try:
+            raise error
+        except (OSError, ValueError):
+            server.handle_error(None, ("127.0.0.1", 1))
+        assert ("Traceback" in capsys.readouterr().err) == told
+
+
 def test_a_run_without_a_finished_round_is_waited_for(tmp_path):
     page = Page([write_run(tmp_path / "run", Kind(rounds=0))])
     assert b"No finished round yet" in page.text()
