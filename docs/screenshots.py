@@ -1,10 +1,11 @@
-"""The README's pictures, of a finished run: `python -m docs.screenshots RUN`. Needs chromium."""
+"""The pictures of the README, of a finished run and of sweeps: `docs.screenshots RUN [SWEEP ..]`; needs chromium."""
 
 from __future__ import annotations
 
 import io
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -14,6 +15,7 @@ from rich.terminal_theme import MONOKAI
 
 from fltac.records.store import RunDirectory
 from fltac.report.page import write_report
+from fltac.report.sweep_page import write_sweep_report
 from fltac.screen.watching import State, view
 from tests.browser import PATIENCE, browser
 
@@ -44,6 +46,16 @@ def pictures(folder: Path) -> None:
         between(page, "pre", "pre", HERE / "watch.png")
 
 
+def map_of(sweeps: Sequence[Path]) -> None:
+    """Accuracy against bytes, each configuration at its best rate, in the mean and by task."""
+    with tempfile.TemporaryDirectory() as scratch, browser() as started:
+        page = started.new_page(viewport={"width": 1180, "height": 800}, device_scale_factor=1.25)
+        page.set_default_timeout(PATIENCE)
+        written = write_sweep_report(sweeps, Path(scratch) / "page.html", ["training.learning_rate"])
+        page.goto(written.resolve().as_uri())
+        between(page, "#figure-map", "#figure-map", HERE / "bytes.png")
+
+
 def between(page: Page, first: str, last: str, file: Path) -> None:
     """Writes a picture from the top of one element to the end of another."""
     page.evaluate("scrollTo(0, 0)")
@@ -56,4 +68,7 @@ def between(page: Page, first: str, last: str, file: Path) -> None:
 
 
 if __name__ == "__main__":
-    pictures(Path(sys.argv[1]))
+    run, *sweeps = map(Path, sys.argv[1:])
+    pictures(run)
+    if sweeps:
+        map_of(sweeps)

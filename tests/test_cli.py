@@ -48,7 +48,7 @@ BAD_VALUES = {
         "is no method; choose one of central, central-mixed, fedit",
     ),
     "model.kind=video": ("model.kind", "must be 'text-classification', 'image-classification' or 'causal-lm'"),
-    "model.dtype=float8": ("model.dtype", "must be 'float32' or 'bfloat16'"),
+    "model.dtype=float8": ("model.dtype", "must be 'float32', 'bfloat16' or 'auto'"),
     "model.source.path=/nowhere": ("model.source.path", "is no model folder"),
     "model.source.type=s3": ("model.source.type", "must be one of 'hub', 'path', 'package'"),
     "model.num_hidden_layers=9": ("model.num_hidden_layers", "is more than the model has; at most 2"),

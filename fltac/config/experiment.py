@@ -16,7 +16,7 @@ from fltac.config.changes import Change, ClientDrifts, ClientJoins, TaskBegins, 
 from fltac.config.codec import DownCodec, UpCodec, parse_codec
 from fltac.config.faults import Faults
 from fltac.config.method import Clustering, Exchange, Merging, Similarity
-from fltac.config.model import Adapter, Model
+from fltac.config.model import Adapter, Model, dtype_of
 from fltac.config.network import Network
 from fltac.config.sweep import Optuna, Sweep
 from fltac.config.tasks import GPU_PACK_TOKENS, PACK_TOKENS, Clients, FilesTask, Table, Task, Training
@@ -109,10 +109,11 @@ class Experiment(Config):
     def resolved(self) -> Experiment:
         """With the constants that stand for what was left out and depends on the machines asked for: never measured at
         run time, so that a run is the same wherever it is done again."""
-        if self.training.pack_tokens is not None:
-            return self
-        tokens = GPU_PACK_TOKENS if self.resources.client.num_gpus else PACK_TOKENS
-        return self.model_copy(update={"training": self.training.model_copy(update={"pack_tokens": tokens})})
+        gpus = self.resources.client.num_gpus
+        tokens = self.training.pack_tokens or (GPU_PACK_TOKENS if gpus else PACK_TOKENS)
+        told = {"training": {"pack_tokens": tokens}, "model": {"dtype": dtype_of(self.model.dtype, gpus)}}
+        parts = {name: getattr(self, name).model_copy(update=part) for name, part in told.items()}
+        return self.model_copy(update=parts)
 
     def dump(self) -> str:
         """The resolved experiment as JSON, nulls kept; `layers.load` reads it back unchanged."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -39,7 +39,7 @@ class PackageModel(Config):
 class Model(Config):
     kind: Literal["text-classification", "image-classification", "causal-lm"] = "text-classification"
     source: Annotated[HubModel | PathModel | PackageModel, Field(discriminator="type")]
-    dtype: Literal["float32", "bfloat16"] = "float32"  # of the frozen base; adapters stay float32
+    dtype: Literal["float32", "bfloat16", "auto"] = "float32"  # of the frozen base, see dtype_of; adapters stay float32
     num_hidden_layers: Positive | None = None  # load only the first layers
     quantise: Literal["8bit", "4bit"] | None = None  # linear layers of the frozen base, on a GPU
 
@@ -65,3 +65,17 @@ class Adapter(Config):
         if self.alpha is not None:
             return self.alpha / self.rank
         return 2.0 if self.scale is None else self.scale
+
+
+def dtype_of(asked: str, gpus: float, cpuinfo: str = "/proc/cpuinfo") -> str:
+    """What "auto" stands for: bfloat16 on a GPU and where the processor has tiles for it (AMX), else float32.
+
+    By the flags of the machine that the command is given on, not by a measurement; without AMX, bfloat16 is slower.
+    """
+    if asked != "auto":
+        return asked
+    try:
+        flags = Path(cpuinfo).read_text().split()
+    except OSError:  # no Linux
+        flags = []
+    return "bfloat16" if gpus or "amx_bf16" in flags else "float32"

@@ -31,14 +31,14 @@ def write_all(files: Mapping[Path, bytes]) -> None:
     temporaries = {file: file.with_name(f".{file.name}.tmp") for file in files}
 
     def put(file: Path) -> None:
-        with _room_for(file):
-            file.parent.mkdir(exist_ok=True)
-            with temporaries[file].open("wb") as out:
-                out.write(files[file])
-                out.flush()
-                os.fsync(out.fileno())
+        with _room_for(file), temporaries[file].open("wb") as out:
+            out.write(files[file])
+            out.flush()
+            os.fsync(out.fileno())
 
     try:
+        for folder in {file.parent for file in files}:
+            make(folder)
         _side_by_side(put, files)
         for file, temporary in temporaries.items():
             with _room_for(file):
@@ -64,11 +64,22 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     temporary = folder.with_name(f".{folder.name}.tmp")
     with _room_for(folder, temporary):
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        make(folder.parent)
+        temporary.mkdir()
         write_all({temporary / name: content for name, content in files.items()})
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
         _sync(folder.parent)
+
+
+def make(folder: Path) -> None:
+    """A folder and those above it that are missing, each synced into the one above it. Raises as `write`."""
+    if not folder.is_dir():
+        make(folder.parent)
+        with _room_for(folder):
+            folder.mkdir(exist_ok=True)
+        with contextlib.suppress(PermissionError):  # what may be written need not be readable
+            _sync(folder.parent)
 
 
 class Lock:
@@ -107,9 +118,10 @@ class Lock:
 
     def release(self) -> None:
         if self._file >= 0:
-            os.close(self._file)
+            self._close(self._file)
             self._file = -1
 
+    _close = staticmethod(os.close)  # at the end of an interpreter `os` is gone before the last lock
     __del__ = release
 
 

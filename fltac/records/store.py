@@ -16,7 +16,7 @@ from safetensors.numpy import load as load_tensors
 
 from fltac.errors import InputError, Problem
 from fltac.records.checkpoint import Checkpoint, States, TornError, read_checkpoint, write_checkpoint
-from fltac.records.files import Lock, append, require_new, write, write_all, write_folder
+from fltac.records.files import Lock, append, make, require_new, write, write_all, write_folder
 from fltac.records.rounds import TABLES, RoundRecord, Rows
 
 Say = Callable[[str], None]
@@ -43,7 +43,7 @@ class RunDirectory:
         """Makes the folder and claims it, with the experiment (JSON) and where it comes from."""
         self.require_new()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make(self.path)
         except OSError as error:
             what = f"cannot be made: {error.strerror}; name another folder"
             raise InputError(Problem("--out", what, str(self.path)), "command line") from None

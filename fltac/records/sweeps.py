@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from fltac.errors import InputError, Problem
 from fltac.layers import Layers
 from fltac.points import Params, Study
-from fltac.records.files import require_new, write
+from fltac.records.files import make, require_new, write
 from fltac.records.store import RunDirectory
 from fltac.records.summary import summarise
 
@@ -37,7 +37,7 @@ class SweepDirectory:
         """Makes the folder. Raises InputError where something lies in the way."""
         self.require_new()
         try:
-            (self.path / "points").mkdir(parents=True)
+            make(self.path / "points")
         except OSError as error:
             what = f"cannot be made: {error.strerror}; name another folder"
             raise InputError(Problem("--out", what, str(self.path)), "command line") from None

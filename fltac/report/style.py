@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +57,7 @@ def whiskers(rows: pd.DataFrame, name: str) -> dict[str, Any]:
     return {"array": up.tolist(), "arrayminus": down.tolist(), "thickness": 1, "width": 3}
 
 
-def dots(x: Sequence[float], y: Sequence[float], number: int, group: str) -> go.Scatter:
+def dots(x: pd.Series, y: pd.Series, number: int, group: str) -> go.Scatter:
     """What lies behind a mean: one dot a seed, in the colour of the n-th, shown and hidden with its group."""
     marker = {"color": colour(number), "size": 5, "opacity": 0.4, "symbol": SYMBOLS[number % len(SYMBOLS)]}
     told = {"legendgroup": group, "showlegend": False, "hovertemplate": "one seed: %{y:.3f}<extra></extra>"}

@@ -5,7 +5,8 @@ Both look at D = B A - B0 A0, the change from v0's product, so neither depends o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from fltac.wire.messages import AdapterSpec
 
 SIZE = 128  # numbers a sketch
 ROWS = 1024  # adapters of which a layer is looked at at once
+KEPT = 2**23  # numbers of all projections that are kept, 32 MB; of a large language model they are more
 PAIRED = 100  # adapters of a round whose pairs are looked at: 4950 pairs, whatever the number of adapters
 
 
@@ -31,15 +33,29 @@ def sketches(adapters: Sequence[np.ndarray], start: np.ndarray, spec: AdapterSpe
     """
     if not spec.layers:
         return None
-    draw = generator(0, "evolution")  # not the run's seed: runs of one shape can be compared as well
     sums = np.zeros((len(adapters), SIZE))
-    for alone, part in spec.each_layer():
-        layer = alone.layers[0]
-        u, v = (draw.normal(size=(SIZE, d)).astype(np.float32).T for d in (layer.d_out, layer.d_in))
+    for (alone, part), (u, v) in zip(spec.each_layer(), _projections(spec), strict=True):
         for at in range(0, len(adapters), ROWS):
             ((a, b),) = _changes(adapters[at : at + ROWS], start, alone, part, np.float32)
             sums[at : at + ROWS] += np.einsum("nrk,nrk->nk", times(b.transpose(0, 2, 1), u), times(a, v))
     return np.asarray(sums / np.sqrt(SIZE), dtype=np.float32)
+
+
+def _projections(spec: AdapterSpec) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    """For each layer u (d_out, SIZE) and v (d_in, SIZE); kept from round to round where they are small."""
+    return _kept(spec) if SIZE * sum(one.d_out + one.d_in for one in spec.layers) <= KEPT else _drawn(spec)
+
+
+def _drawn(spec: AdapterSpec) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    draw = generator(0, "evolution")  # not the run's seed: runs of one shape can be compared as well
+    for layer in spec.layers:
+        u, v = (draw.normal(size=(SIZE, d)).astype(np.float32).T for d in (layer.d_out, layer.d_in))
+        yield u, v
+
+
+@lru_cache(maxsize=1)
+def _kept(spec: AdapterSpec) -> list[tuple[np.ndarray, np.ndarray]]:
+    return list(_drawn(spec))
 
 
 def layer_rows(
