@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -173,7 +173,7 @@ def _names(table: pd.DataFrame, look: Look) -> dict[str, Any]:
     }
 
 
-def _below(row: Row, rows: list[Row], look: Look, middle: tuple[float, float]) -> float:
+def _below(row: Row, rows: Sequence[Row], look: Look, middle: tuple[float, float]) -> float:
     """The height from which a name is to keep away."""
     others = [one for one in rows if one is not row and not look.start]
     near = min(others, key=lambda one: np.hypot(one["x"] - row["x"], one["y"] - row["y"]), default=None)

@@ -166,7 +166,9 @@ def test_several_runs_stand_side_by_side(tmp_path, monkeypatch):
     page = write_report(folders)
     assert page.resolve() == tmp_path / "report.html"
     text = own_text(page)
-    assert ["good", "tiny", "fltac", "4", "7", "2", "2 rounds, finished", "0.900", "2", "1.000", "8.00 MB"] in rows(text)
+    assert ["good", "tiny", "fltac", "4", "7", "2", "2 rounds, finished", "0.900", "2", "1.000", "8.00 MB"] in rows(
+        text
+    )
     assert ["news", "good", "0.500", "0.500", "0.900", "(0.596, 0.982)", "+0.400", ""] in rows(text)
     assert ["poor", "0.500", "0.500", "0.700", "(0.397, 0.892)", "+0.200", ""] in rows(text)
     assert text.count('class="best">0.900') == len(TASKS) + 1
