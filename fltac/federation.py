@@ -5,25 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fltac.client import orders
-from fltac.errors import InputError, Problem
 from fltac.judging import answers, bars, questions, written
 from fltac.lateness import late
 from fltac.protocol import Runtime
 from fltac.records.clock import Clock
 from fltac.records.rounds import RoundRecord, round_record
 from fltac.records.store import RunDirectory
-from fltac.server.state import fits
+from fltac.server.state import require_fitting
 from fltac.world import World
 
 
 def federate(world: World, runtime: Runtime, run: RunDirectory, began: float | None = None) -> Iterator[RoundRecord]:
-    """Rounds until the experiment has all of its own; each is on disk when it is yielded. Raises InputError where the
-    run's experiment was changed to adapters of another shape."""
+    """Rounds until the experiment has all of its own; each is on disk when it is yielded."""
     clock = Clock(began)
     done, files, states = run.checkpoint()
-    if not fits(files, world.spec):
-        what = f"has adapters of another shape than round {done} left; undo what was changed in it, or begin a new run"
-        raise InputError(Problem("", what), str(run.experiment_file))
+    require_fitting(files, world.spec, run.experiment_file)
     post = runtime.start(files)
     untuned = post  # v0 is judged after the first round, which need not wait for it
     there = {client for round in range(1, done + 1) for client in world.draw_clients(round)}  # they have the base

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,9 @@ ALL = "all"  # the frame that holds every round
 SLOTS_DRAWN = 200  # more would bury each other; all of them make the plane
 CROWD = 1000  # points; more are drawn smaller
 NAMED = 5  # slots that moved in a round; with more of them none is named
+
+
+Row = Mapping[Hashable, Any]
 
 
 class Look(NamedTuple):
@@ -146,12 +149,12 @@ def _tails(table: pd.DataFrame) -> dict[str, Any]:
 
 def _names(table: pd.DataFrame, look: Look) -> dict[str, Any]:
     """The name of every cluster of two or more, where it is farthest from the middle: there clusters are most apart;
-    and, where few slots moved, theirs."""
+    and, where few slots moved, theirs. A name is on the side away from v0, or else from the nearest other cluster."""
     middle = look.start or (float(table["x"].mean()), float(table["y"].mean()))
     far = table.assign(far=np.hypot(table["x"] - middle[0], table["y"] - middle[1]))
     shared = far.groupby("cluster").filter(lambda members: len(members) > 1)
     rows = shared.loc[shared.groupby("cluster")["far"].idxmax()].to_dict("records")
-    told = [(row, *_beyond(f"cluster {row['cluster']}", row["y"] >= middle[1])) for row in rows]
+    told = [(row, *_beyond(f"cluster {row['cluster']}", row["y"] >= _below(row, rows, look, middle))) for row in rows]
     moved = table[table["moved_from"].notna()].to_dict("records")
     for row in moved if len(moved) <= NAMED else []:
         name = who([(row["client"], row["slot"])])
@@ -168,6 +171,13 @@ def _names(table: pd.DataFrame, look: Look) -> dict[str, Any]:
         "hoverinfo": "skip",
         "showlegend": False,
     }
+
+
+def _below(row: Row, rows: Sequence[Row], look: Look, middle: tuple[float, float]) -> float:
+    """The height from which a name is to keep away."""
+    others = [one for one in rows if one is not row and not look.start]
+    near = min(others, key=lambda one: np.hypot(one["x"] - row["x"], one["y"] - row["y"]), default=None)
+    return float(near["y"]) if near else middle[1]
 
 
 def _beyond(text: str, above: bool) -> tuple[str, str]:

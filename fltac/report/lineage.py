@@ -20,6 +20,7 @@ GAP = 0.07  # between clusters, of all slots
 STEPS = 13  # points along the side of a band that is not straight
 LABELLED = 12  # moves or clusters; more labels would bury each other
 ROWS = 200  # slots or events in a table
+LISTED = 12  # slots that a row of a table names
 EVENTS = {"born": "is born", "split": "splits off", "merged": "takes in another", "died": "ends"}
 EVENTS |= {"merged away": "is taken in by another"}
 WORDS = {"born": "new", "split": "split off", "merged": "merged"}
@@ -86,11 +87,11 @@ def events(run: Run) -> list[tuple[int, str, str]]:
     found = []
     for row in table[table["event"].isin(EVENTS)].to_dict("records"):
         there = places[row["round"]] == row["cluster"] if row["round"] in places else pd.Series(dtype=bool)
-        members = who(places.index[there].tolist()) if row["size"] else "nobody is in it"
+        members = who(places.index[there].tolist(), LISTED) if row["size"] else "nobody is in it"
         found.append((row["round"], f"cluster {row['cluster']} {EVENTS[row['event']]}", members))
     for flow in flows(places):
         if _moves(flow):
-            found.append((flow.round, f"from cluster {flow.source} to cluster {flow.target}", who(flow.slots)))
+            found.append((flow.round, f"from cluster {flow.source} to cluster {flow.target}", who(flow.slots, LISTED)))
     return sorted(found, key=lambda one: one[0])[:ROWS]
 
 

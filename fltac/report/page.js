@@ -108,6 +108,7 @@ const widths = new ResizeObserver((entries) => {
 });
 for (const box of document.querySelectorAll(".scroll")) {
   box.role = "group";
-  box.ariaLabel = box.querySelector("caption").textContent.split(/[.:;]/)[0];
+  const name = box.querySelector("caption")?.textContent ?? box.querySelector(".plot").ariaLabel;
+  box.ariaLabel = name.split(/[.:;]/)[0];
   widths.observe(box);
 }

@@ -19,7 +19,7 @@ from fltac.report import figures, writing
 from fltac.report.cost import of_runs
 from fltac.report.over_seeds import over_seeds
 from fltac.report.reading import Run, accuracy, all_tasks, differences, other_metrics, read_runs, results
-from fltac.report.style import Framed
+from fltac.report.style import FEW, Framed
 from fltac.report.tiers import network_of
 from fltac.report.view import PLACES, seen, view
 
@@ -97,7 +97,7 @@ def environment() -> Environment:
     filters = {"fixed": writing.fixed, "whole": writing.whole, "signed": writing.signed, "bytes": writing.human_bytes}
     filters |= {"times": writing.times, "dollars": writing.money, "duration": writing.duration}
     environment.filters |= {**filters, "pretty": _pretty, "figure_json": _figure_json}
-    environment.globals |= {"share": writing.share, "status": status, "seen": seen, "PLACES": PLACES}
+    environment.globals |= {"share": writing.share, "status": status, "seen": seen, "PLACES": PLACES, "FEW": FEW}
     return environment
 
 

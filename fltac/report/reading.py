@@ -73,8 +73,7 @@ def read_runs(paths: Sequence[str | Path]) -> list[Run]:
         problems = [Problem("DIR", "is missing; name at least one run directory")]
     if problems:
         raise InputError(problems, "command line")
-    names = [real.name for real in folders]
-    return [_read(path, real.name if names.count(real.name) == 1 else str(path)) for real, path in folders.items()]
+    return [_read(path, _label(real, list(folders))) for real, path in folders.items()]
 
 
 def accuracy(run: Run) -> pd.DataFrame:
@@ -151,6 +150,13 @@ def differences(runs: Sequence[Run]) -> pd.DataFrame:
 def all_tasks(runs: Sequence[Run]) -> list[str]:
     """The tasks of all runs, each once, in the order of the experiment files."""
     return list(dict.fromkeys(task for run in runs for task in run.tasks))
+
+
+def _label(folder: Path, all: Sequence[Path]) -> str:
+    """The name of a run's folder, with as many of those above it as tell it from the others."""
+    tails = [Path(*folder.parts[-n:]) for n in range(1, len(folder.parts) + 1)]
+    alone = (tail for tail in tails if sum(one.parts[-len(tail.parts) :] == tail.parts for one in all) == 1)
+    return next(alone, folder).as_posix()
 
 
 def _clocks(rounds: pd.DataFrame, summary: Mapping[str, Any]) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
@@ -72,6 +73,11 @@ class Server(ThreadingHTTPServer):
             what = f"cannot be had: {error.strerror}; name another, or none for a free one"
             raise InputError(Problem("--port", what, port), "command line") from None
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that went away is no error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
     @property
     def address(self) -> str:
         return f"http://{LOOPBACK}:{self.server_port}/"
@@ -91,6 +97,8 @@ class Answer(BaseHTTPRequestHandler):
             "/": self.server.page.text,
             "/stamp": lambda: self.server.page.stamp().encode(),
         }
+        if self.path == "/favicon.ico":  # browsers ask for one, and call it an error where there is none
+            return self._send(HTTPStatus.NO_CONTENT, b"")
         if self.path not in answers:
             return self._send(HTTPStatus.NOT_FOUND, b"")
         self.server.asked = time.monotonic()

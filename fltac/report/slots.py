@@ -13,7 +13,7 @@ from fltac.report.reading import Run
 from fltac.report.style import GREY, SYMBOLS, colour
 
 SHARED = "all tasks"  # one adapter serves all tasks of its client
-NAMED = 3  # slots that are named one by one
+NAMED = 3  # slots that are named one by one in a figure
 
 Slot = tuple[int, int]  # (client, slot)
 
@@ -50,10 +50,10 @@ def flows(places: pd.DataFrame) -> list[Flow]:
     return found
 
 
-def who(slots: Iterable[Slot]) -> str:
+def who(slots: Iterable[Slot], named: int = NAMED) -> str:
     """`client 2, slot 1`, several of them, or how many where they are too many to name."""
     each = list(slots)
-    if len(each) > NAMED:
+    if len(each) > named:
         return f"{len(each)} slots"
     return "; ".join(f"client {client}, slot {slot}" for client, slot in each)
 

@@ -52,6 +52,7 @@ class View:
     carriers: str
     bytes: tuple[go.Figure, str]
     by_client: Rows
+    stages: pd.DataFrame  # seconds, a row a round
     time: go.Figure
     clocks: Rows
 
@@ -81,6 +82,7 @@ def view(run: Run, embedding: str, suffix: str) -> View:
         carriers=layers.carriers(run),
         bytes=ledger.byte_ledger(run),
         by_client=ledger.bytes_by_client(run).to_dict("records"),
+        stages=ledger.stages(run),
         time=ledger.time_profile(run),
         clocks=ledger.clocks(run),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from fltac.config import Clustering, Exchange, Faults, Merging, Similarity
+from fltac.errors import InputError, Problem
 from fltac.records.left_out import LeftOut
 from fltac.server.tracking import Stay
 from fltac.timeline import ALWAYS, Spans, during
@@ -180,9 +182,11 @@ def load(files: Mapping[str, bytes], setup: Setup) -> State:
         raise WireError(f"the checkpoint holds no state of a server ({type(error).__name__}: {error})") from error
 
 
-def fits(files: Mapping[str, bytes], spec: AdapterSpec) -> bool:
-    """Whether these files, unless they are none, are of a run with adapters of this shape."""
-    return not files or _header(files)["spec"] == spec.fingerprint.hex()
+def require_fitting(files: Mapping[str, bytes], spec: AdapterSpec, experiment: Path) -> None:
+    """Raises InputError where there are files, of adapters of another shape than the experiment has by now."""
+    if files and _header(files)["spec"] != spec.fingerprint.hex():
+        what = "has adapters of another shape than the last round left; undo what was changed in it, or begin a new run"
+        raise InputError(Problem("", what), str(experiment))
 
 
 def _header(files: Mapping[str, bytes]) -> dict[str, Any]:
@@ -193,7 +197,7 @@ def _header(files: Mapping[str, bytes]) -> dict[str, Any]:
 
 def _load(files: Mapping[str, bytes], setup: Setup) -> State:
     header = _header(files)
-    if not fits(files, setup.spec):
+    if header["spec"] != setup.spec.fingerprint.hex():
         raise WireError("the checkpoint holds adapters of another shape than the experiment's")
     tensors = load_tensors(files["server.safetensors"])
     for name in {"adapters", "since"} & tensors.keys():

@@ -179,6 +179,8 @@ def test_an_alert_leads_to_where_it_is_seen(shown):
     assert 0 < box["y"] < 900
     links.nth(1).click()
     assert page.locator("#map output").inner_text() == "3"
+    bar, slider = (page.locator(one).bounding_box() for one in ("nav", "#map input[type=range]"))
+    assert slider["y"] > bar["y"] + bar["height"]  # which is over the page
     assert {one[0] for one in drawn(page, "map", 1)["customdata"]} == {3}
     targets = page.eval_on_selector_all("a[href^='#']", "each => each.map((one) => one.getAttribute('href'))")
     assert [one for one in targets if page.locator(one).count() != 1] == []
@@ -198,6 +200,22 @@ def test_axe_finds_no_serious_fault(shown):
     assert "color-contrast" in {one["id"] for one in found["passes"]}
 
 
+@of_the_drift
+def test_a_small_screen_cuts_no_word_off(shown):
+    """What has no room scrolls in its own box."""
+    _, page = shown
+    page.set_viewport_size({"width": 400, "height": 800})
+    page.wait_for_function("document.querySelector('#figure-lineage .main-svg').getBoundingClientRect().width > 600")
+    page.wait_for_function("document.querySelector('#figure-lineage .scroll').tabIndex === 0")
+    page.wait_for_function("document.documentElement.scrollWidth === 400")  # plots are drawn anew one by one
+    wide = page.eval_on_selector_all(
+        ".scroll:has(caption)",
+        "each => each.filter((one) => one.querySelector('caption').offsetWidth > one.clientWidth && one.clientWidth)",
+    )
+    assert wide == []
+    page.set_viewport_size({"width": 1200, "height": 900})
+
+
 def test_print_has_no_controls(shown):
     _, page = shown
     page.emulate_media(media="print")
@@ -207,7 +225,7 @@ def test_print_has_no_controls(shown):
 
 
 def test_a_served_page_reloads_itself_when_a_round_is_finished(opened, tmp_path):
-    folder = write_run(tmp_path / "run", Kind(rounds=0))
+    folder = write_run(tmp_path / "run", Kind(rounds=0, planned=3))
     with Server(Page([folder])) as server:
         Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         page = opened.new_page()
@@ -215,6 +233,17 @@ def test_a_served_page_reloads_itself_when_a_round_is_finished(opened, tmp_path)
         page.goto(server.address)
         assert page.locator("h1").inner_text() == "No finished round yet"
         RunDirectory(folder).finish_round(record(1, Kind()), {"server.safetensors": b""}, {})
-        page.get_by_text("running, 1 of 2 rounds").wait_for()
+        page.get_by_text("running, 1 of 3 rounds").wait_for()
+        RunDirectory(folder).finish_round(record(2, Kind()), {"server.safetensors": b""}, {})
+        page.get_by_text("running, 2 of 3 rounds").wait_for()
+        page.locator("#confusion input[type=range]").press("Home")
+        page.get_by_role("radio", name="true task").check()
+        page.locator("#accuracy summary").first.click()
+        RunDirectory(folder).finish_round(record(3, Kind()), {"server.safetensors": b""}, {})
+        page.get_by_text("running, 3 of 3 rounds").wait_for()  # and what was set is as it was
+        page.wait_for_function("document.querySelector('#confusion output').value === '1'")
+        assert page.get_by_role("radio", name="true task").is_checked()
+        assert page.locator("details[open]").count() == 1
+        assert page.locator("#map output").inner_text() == "all"
         page.close()
         server.shutdown()

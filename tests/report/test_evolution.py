@@ -39,6 +39,21 @@ def evolve(folder, rounds, slots=((0, 0), (0, 1), (1, 0), (1, 1)), layers=LAYERS
     return folder
 
 
+def test_a_name_keeps_away_from_the_nearest_cluster(tmp_path):
+    """Two that are close, both above the mean of all: the lower one's name would lie on the higher one."""
+    folder = write_run(tmp_path / "run", Kind(rounds=1, planned=1))
+    heights = {0: 1.0, 1: 0.9, 2: -5.0}
+    rows = [
+        update(1, client, slot, "news") | {"x": 0.01 * client, "y": y, "cluster": slot}
+        for client in (0, 1)
+        for slot, y in heights.items()
+    ]
+    RunDirectory(folder)._write_table("updates", 1, rows)
+    names = figures(own_text(write_report([folder])))["sight"]["data"][2]
+    sides = dict(zip([one.replace("<br>", "").strip() for one in names["text"]], names["textposition"], strict=True))
+    assert sides == {"cluster 0": "top center", "cluster 1": "bottom center", "cluster 2": "bottom center"}
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     return own_text(write_report([evolve(write_run(tmp_path_factory.mktemp("runs") / "tiny"), 2)]))

@@ -11,7 +11,7 @@ from fltac.report.over_seeds import over_seeds
 from fltac.report.page import write_report
 from fltac.report.reading import read_runs
 from tests.report.test_evolution import evolve
-from tests.report.test_report import Kind, figures, own_text, update, write_run
+from tests.report.test_report import Kind, figures, own_text, rows, update, write_run
 
 
 def test_bytes_are_counted_by_client_way_and_kind(tmp_path):
@@ -52,17 +52,21 @@ def test_whatever_a_run_measured_in_seconds_is_told(tmp_path):
 
 
 def test_seeds_are_taken_together(tmp_path):
-    folders = [write_run(tmp_path / name, Kind(gain=gain)) for name, gain in {"a": 0.1, "b": 0.15}.items()]
+    folders = [write_run(tmp_path / name, Kind(gain=gain)) for name, gain in {"a": 0.1, "b": 0.11}.items()]
     for seed, folder in enumerate(folders):
         file = folder / "experiment.json"
         file.write_text(json.dumps(json.loads(file.read_text()) | {"seed": seed}))
     runs = read_runs([*folders, write_run(tmp_path / "other", Kind(method="local"))])
     table = over_seeds(runs).set_index("task")
     assert table["runs"].unique().tolist() == ["a, b"]
-    row = table.loc["news"]  # .7 and .8: half a width of 12.706 * .0707 / sqrt(2)
-    assert (row["accuracy"], row["high"] - row["accuracy"]) == pytest.approx((0.75, 0.6353), abs=1e-4)
+    row = table.loc["news"]  # .7 and .72: half a width of 12.706 * .01414 / sqrt(2)
+    assert (row["accuracy"], row["high"] - row["accuracy"]) == pytest.approx((0.71, 0.12706), abs=1e-4)
     text = own_text(write_report(folders, tmp_path / "page.html"))
-    assert "95 % interval over seeds" in text
+    assert "95 % interval over three seeds or more" in text
+    assert ["a, b", "fltac", "news", "0.710", "", ""] in rows(text)  # of two it would say nothing
+    more = write_run(tmp_path / "c", Kind(gain=0.12))
+    three = own_text(write_report([*folders, more], tmp_path / "page.html"))  # seed 7
+    assert ["a, b, c", "fltac", "news", "0.720", "(0.670, 0.770)", ""] in rows(three)  # 4.303 * .02 / sqrt(3)
     assert over_seeds(read_runs(folders[:1])).empty
 
 

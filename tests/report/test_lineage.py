@@ -84,6 +84,15 @@ def test_counts_are_of_those_that_sent(run):
     assert counts(run)[3].to_dict() == {0: {"news": 0, "tweets": 1}, 1: {"news": 1, "tweets": 0}}
 
 
+def test_who_is_in_a_new_cluster_is_named(tmp_path):
+    path = write_run(tmp_path / "run", Kind(rounds=2, planned=2))
+    records = RunDirectory(path)
+    records._write_table("updates", 2, [update(2, client, 0, "news") | {"cluster": 5} for client in range(2, 7)])
+    records._write_table("clusters", 2, [{"round": 2, "cluster": 5, "size": 5, "event": "born"}])
+    (told,) = events(read_runs([path])[0])
+    assert told == (2, "cluster 5 is born", "; ".join(f"client {n}, slot 0" for n in range(2, 7)))
+
+
 def test_few_are_named_and_many_are_counted():
     assert who([(0, 1), (2, 3)]) == "client 0, slot 1; client 2, slot 3"
     assert who([(n, 0) for n in range(9)]) == "9 slots"

@@ -139,6 +139,7 @@ def test_one_run_is_told_in_numbers(tiny):
     assert ["16 s", "25.0 %", "25.0 %", "25.0 %"] in rows(tiny)
     assert ["2", "2", "0", "0", "1.000", "1.000", "1.000"] in rows(tiny)
     assert ["0", "2", "born", "0", "0", "—", "0.250", "0.500", "1", "2.000", "—"] in rows(tiny)
+    assert ["1", "3.00 MB", "1.00 MB", *["2.0 s"] * 3, "0.0 s", "2.0 s"] in rows(tiny)
     assert "None. The rules of the experiment" in tiny
 
 
@@ -165,6 +166,9 @@ def test_several_runs_stand_side_by_side(tmp_path, monkeypatch):
     page = write_report(folders)
     assert page.resolve() == tmp_path / "report.html"
     text = own_text(page)
+    assert ["good", "tiny", "fltac", "4", "7", "2", "2 rounds, finished", "0.900", "2", "1.000", "8.00 MB"] in rows(
+        text
+    )
     assert ["news", "good", "0.500", "0.500", "0.900", "(0.596, 0.982)", "+0.400", ""] in rows(text)
     assert ["poor", "0.500", "0.500", "0.700", "(0.397, 0.892)", "+0.200", ""] in rows(text)
     assert text.count('class="best">0.900') == len(TASKS) + 1
@@ -175,7 +179,7 @@ def test_labels_tell_runs_apart(tmp_path):
     kind = Kind(rounds=1, planned=1)
     first, second, third = (write_run(tmp_path / name, kind) for name in ("a/run", "b/run", "other"))
     runs = read_runs([first, second, first / ".", third])
-    assert [run.label for run in runs] == [str(first), str(second), "other"]
+    assert [run.label for run in runs] == ["a/run", "b/run", "other"]
 
 
 def test_unfinished_run(tmp_path):

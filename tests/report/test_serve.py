@@ -49,8 +49,19 @@ def test_the_page_is_that_of_the_last_finished_round(served):
 def test_nothing_else_is_served_and_to_no_other_name(served):
     _, server = served
     assert get(server, "/experiment.json")[0] == 404
+    assert get(server, "/favicon.ico") == (204, "")  # which a browser would call an error
     assert get(server, "/", host="example.org")[0] == 403
     assert get(server, "/stamp", host=f"localhost:{server.server_port}")[0] == 200
+
+
+def test_a_browser_that_goes_away_is_no_error(served, capsys):
+    _, server = served
+    for error, told in ((BrokenPipeError(), False), (ValueError("wrong"), True)):
+        try:
+            raise error
+        except (OSError, ValueError):
+            server.handle_error(None, ("127.0.0.1", 1))
+        assert ("Traceback" in capsys.readouterr().err) == told
 
 
 def test_a_run_without_a_finished_round_is_waited_for(tmp_path):

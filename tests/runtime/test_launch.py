@@ -124,7 +124,7 @@ def test_a_run_whose_experiment_was_changed_to_another_shape_does_not_go_on(fini
     changed["rounds"] += 1
     file.write_text(json.dumps(changed))
     code, _, err = fltac("resume", copy, "--runtime", runtime)
-    what = "has adapters of another shape than round 3 left; undo what was changed in it, or begin a new run"
+    what = "has adapters of another shape than the last round left; undo what was changed in it, or begin a new run"
     assert (code, err) == (2, f"{file}: {what}\n")
 
 
