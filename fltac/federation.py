@@ -20,8 +20,7 @@ def federate(world: World, runtime: Runtime, run: RunDirectory, began: float | N
     clock = Clock(began)
     done, files, states = run.checkpoint()
     require_fitting(files, world.spec, run.experiment_file)
-    post = runtime.start(files)
-    untuned = post  # v0 is judged after the first round, which need not wait for it
+    untuned = post = runtime.start(files)  # v0 is judged after the first round, which need not wait for it
     there = {client for round in range(1, done + 1) for client in world.draw_clients(round)}  # they have the base
     clock.lap("start")
     for round in range(done + 1, world.experiment.rounds + 1):
