@@ -35,7 +35,9 @@ def accuracy_against_rank(rows: pd.DataFrame, points: pd.DataFrame, chosen: Sequ
     high = math.ceil(len(names) / columns)
     titles = ["mean", *(html.escape(name.removeprefix("accuracy.")) for name in names[1:])]
     figure = make_subplots(high, columns, subplot_titles=titles, horizontal_spacing=0.07)
-    plain(figure, 60 + 300 * high).update_layout(showlegend=bool(others), margin_t=70, meta={"stack": True})
+    legend = 24 * (math.ceil(len(lines) / 2) - 1)  # its names are long, two a line
+    layout = {"showlegend": bool(others), "margin_t": 70 + legend, "meta": {"stack": True}}
+    plain(figure, 60 + legend + 300 * high).update_layout(layout)
     for panel, name in enumerate(names):
         place = {"row": panel // columns + 1, "col": panel % columns + 1}
         for number, (values, each) in enumerate(lines):
