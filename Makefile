@@ -43,8 +43,8 @@ $(FLOWER): constraints.txt
 fuzz: setup  ## 100,000 damaged and forged payloads
 	$(BIN)/python benchmarks/fuzz.py
 
-screenshots: setup  ## the README's pictures: make screenshots RUN=runs/... SWEEPS="B C" (needs chromium)
-	$(BIN)/python -m docs.screenshots $(RUN) $(SWEEPS)
+screenshots: setup  ## the README's pictures: make screenshots RUN=runs/... MAP="B C BARS" (needs chromium)
+	$(BIN)/python -m docs.screenshots $(RUN) $(MAP)
 
 audit:  ## every pinned version against the advisory service; fails where it cannot be asked
 	$(PYTHON) -m venv .venv/audit

@@ -1,4 +1,4 @@
-"""The pictures of the README, of a finished run and of sweeps: `docs.screenshots RUN [SWEEP ..]`; needs chromium."""
+"""The pictures of the README: `python -m docs.screenshots RUN [SWEEP | RUN ..]`, of a run and of a map. Needs chromium."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
 from fltac.records.store import RunDirectory
+from fltac.records.sweeps import SweepDirectory
 from fltac.report.page import write_report
 from fltac.report.sweep_page import write_sweep_report
 from fltac.screen.watching import State, view
@@ -46,12 +47,14 @@ def pictures(folder: Path) -> None:
         between(page, "pre", "pre", HERE / "watch.png")
 
 
-def map_of(sweeps: Sequence[Path]) -> None:
-    """Accuracy against bytes, each configuration at its best rate, in the mean and by task."""
+def map_of(folders: Sequence[Path]) -> None:
+    """Accuracy against bytes of sweeps, each configuration at its best rate, with runs among the folders as bars."""
+    sweeps = [folder for folder in folders if SweepDirectory.there(folder)]
+    runs = [folder for folder in folders if folder not in sweeps]
     with tempfile.TemporaryDirectory() as scratch, browser() as started:
         page = started.new_page(viewport={"width": 1180, "height": 800}, device_scale_factor=1.25)
         page.set_default_timeout(PATIENCE)
-        written = write_sweep_report(sweeps, Path(scratch) / "page.html", ["training.learning_rate"])
+        written = write_sweep_report(sweeps, Path(scratch) / "page.html", ["training.learning_rate"], runs)
         page.goto(written.resolve().as_uri())
         between(page, "#figure-map", "#figure-map", HERE / "bytes.png")
 
@@ -68,7 +71,7 @@ def between(page: Page, first: str, last: str, file: Path) -> None:
 
 
 if __name__ == "__main__":
-    run, *sweeps = map(Path, sys.argv[1:])
+    run, *mapped = map(Path, sys.argv[1:])
     pictures(run)
-    if sweeps:
-        map_of(sweeps)
+    if mapped:
+        map_of(mapped)
