@@ -1,4 +1,4 @@
-"""The pictures of the README: `python -m docs.screenshots RUN [SWEEP | RUN ..]`, of a run and of a map. Needs chromium."""
+"""The pictures of the README, of a run and of a map: `docs.screenshots RUN [SWEEP | RUN ..]`. Needs chromium."""
 
 from __future__ import annotations
 
