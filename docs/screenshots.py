@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
@@ -30,9 +30,7 @@ def pictures(folder: Path) -> None:
     lines = run.lines()
     round = max((line["round"] for line in lines if line["alerts"]), default=len(lines))
     with tempfile.TemporaryDirectory() as scratch, browser() as started:
-        page = started.new_page(viewport={"width": 1180, "height": 800}, device_scale_factor=1.25)
-        page.set_default_timeout(PATIENCE)
-        page.goto(write_report([folder], Path(scratch) / "page.html").resolve().as_uri())
+        page = opened(started, write_report([folder], Path(scratch) / "page.html"))
         page.add_style_tag(content="nav { position: static !important }")
         between(page, "header", "#alerts", HERE / "report.png")
         between(page, "#figure-lineage", "#figure-lineage", HERE / "lineage.png")
@@ -52,11 +50,17 @@ def map_of(folders: Sequence[Path]) -> None:
     sweeps = [folder for folder in folders if SweepDirectory.there(folder)]
     runs = [folder for folder in folders if folder not in sweeps]
     with tempfile.TemporaryDirectory() as scratch, browser() as started:
-        page = started.new_page(viewport={"width": 1180, "height": 800}, device_scale_factor=1.25)
-        page.set_default_timeout(PATIENCE)
         written = write_sweep_report(sweeps, Path(scratch) / "page.html", ["training.learning_rate"], runs)
-        page.goto(written.resolve().as_uri())
+        page = opened(started, written)
         between(page, "#figure-map", "#figure-map", HERE / "bytes.png")
+
+
+def opened(started: Browser, file: Path) -> Page:
+    """A page as wide as the pictures are."""
+    page = started.new_page(viewport={"width": 1180, "height": 800}, device_scale_factor=1.25)
+    page.set_default_timeout(PATIENCE)
+    page.goto(file.resolve().as_uri())
+    return page
 
 
 def between(page: Page, first: str, last: str, file: Path) -> None:

@@ -38,9 +38,10 @@ def questions(world: World, round: int, post: Post, states: Mapping[int, ClientS
             writes = split == "test" and round == world.experiment.rounds and world.experiment.training.generate > 0
             job = Job(address.payload, address.head, shard.task, split, own, writes)
             question = asked.get((shard.task, split, same), Question(job, address.cluster))
-            weight, honest = len(shard.indices), len(shard.indices) * (key[0] not in world.poisoned)
+            held = len(shard.indices)
+            honest = 0 if key[0] in world.poisoned else held
             asked[shard.task, split, same] = question._replace(
-                weight=question.weight + weight, honest=question.honest + honest
+                weight=question.weight + held, honest=question.honest + honest
             )
     return list(asked.values())
 

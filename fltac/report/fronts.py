@@ -19,6 +19,7 @@ from fltac.report.reading import Run, read_runs
 
 SEED, ARM = "seed", "method"
 CONFIDENCE = 0.95
+ENOUGH_SEEDS = 3  # the interval of two is wider than all that it could tell apart
 
 
 def trajectories(paths: Sequence[str | Path]) -> pd.DataFrame:
@@ -110,8 +111,7 @@ def configurations(table: pd.DataFrame, at: str = "last") -> pd.DataFrame:
         place = {"sweep": all_rows["sweep"].iloc[0], "point": all_rows["point"].iloc[0]}
         row = dict(zip(keys, values, strict=True)) | place | {"seeds": len(each), "bytes": each["bytes"].mean()}
         for name in measured:
-            mean, half = interval(each[name].to_numpy(dtype=float))
-            low, high = np.clip([mean - half, mean + half], 0, 1)
+            mean, low, high = of_accuracy(each[name].to_numpy(dtype=float))
             row |= {name: mean, f"{name}.low": low, f"{name}.high": high}
         found.append(row)
     return pd.DataFrame(found)
@@ -161,6 +161,13 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     n = len(values)
     half = student.ppf((1 + CONFIDENCE) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
     return float(values.mean()), float(half)
+
+
+def of_accuracy(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean and ends of that interval, which no accuracy passes: 0 at least and 1 at most."""
+    mean, half = interval(values)
+    low, high = np.clip([mean - half, mean + half], 0, 1)
+    return mean, float(low), float(high)
 
 
 def on_front(size: np.ndarray, accuracy: np.ndarray) -> np.ndarray:

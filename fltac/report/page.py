@@ -17,9 +17,10 @@ from fltac.errors import InputError, Problem
 from fltac.report import embedding as embeddings
 from fltac.report import figures, writing
 from fltac.report.cost import of_runs
+from fltac.report.fronts import ENOUGH_SEEDS
 from fltac.report.over_seeds import over_seeds
 from fltac.report.reading import Run, accuracy, all_tasks, differences, other_metrics, read_runs, results
-from fltac.report.style import FEW, Framed
+from fltac.report.style import Framed
 from fltac.report.tiers import network_of
 from fltac.report.view import PLACES, seen, view
 
@@ -97,7 +98,13 @@ def environment() -> Environment:
     filters = {"fixed": writing.fixed, "whole": writing.whole, "signed": writing.signed, "bytes": writing.human_bytes}
     filters |= {"times": writing.times, "dollars": writing.money, "duration": writing.duration}
     environment.filters |= {**filters, "pretty": _pretty, "figure_json": _figure_json}
-    environment.globals |= {"share": writing.share, "status": status, "seen": seen, "PLACES": PLACES, "FEW": FEW}
+    environment.globals |= {
+        "share": writing.share,
+        "status": status,
+        "seen": seen,
+        "PLACES": PLACES,
+        "ENOUGH_SEEDS": ENOUGH_SEEDS,
+    }
     return environment
 
 

@@ -17,6 +17,7 @@ from fltac.records.files import write
 from fltac.records.sweeps import SweepDirectory
 from fltac.report.fronts import (
     CONFIDENCE,
+    ENOUGH_SEEDS,
     SEED,
     configurations,
     parameters,
@@ -26,9 +27,6 @@ from fltac.report.fronts import (
     tasks,
 )
 from fltac.report.tiers import by_tier, network_of
-
-ENOUGH_SEEDS = 3
-
 
 Row = dict[Hashable, Any]  # of `configurations`
 

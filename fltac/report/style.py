@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from fltac.report.fronts import ENOUGH_SEEDS
+
 # Okabe and Ito, Color Universal Design, without black and yellow, which are lost on dark and on light; and two more
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A63D2", "#999933")
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -17,7 +19,6 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "trian
 LIGHT = ((0, "#E4EFF7"), (1, "#56B4E9"))  # of heat maps, light throughout: black numbers on either ground
 GREY = "#808080"
 FAINT = "rgba(128,128,128,0.25)"
-FEW = 3  # seeds: the interval of two is wider than all that it could tell apart
 CLEAR = "rgba(0,0,0,0)"
 _LINES = {"gridcolor": FAINT, "linecolor": FAINT, "zerolinecolor": FAINT}
 _AXIS = {**_LINES, "automargin": True, "title": {"font": {"size": 13}, "standoff": 10}}
@@ -51,8 +52,8 @@ def faint(colour: str, opacity: float) -> str:
 
 
 def whiskers(rows: pd.DataFrame, name: str) -> dict[str, Any]:
-    """The intervals NAME.low to NAME.high of rows of `seeds` each, as plotly takes them; none of fewer than FEW."""
-    shown = rows["seeds"] >= FEW
+    """The intervals NAME.low to NAME.high of rows of `seeds` each, as plotly takes them; none of too few."""
+    shown = rows["seeds"] >= ENOUGH_SEEDS
     up, down = ((rows[end] - rows[name]).abs().where(shown).fillna(0) for end in (f"{name}.high", f"{name}.low"))
     return {"array": up.tolist(), "arrayminus": down.tolist(), "thickness": 1, "width": 3}
 
