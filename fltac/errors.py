@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 
-ABSENT = object()  # "no value was given", which differs from a given None
+
+class _Absent(Enum):  # the same one in every process
+    ABSENT = "no value was given"
+
+
+ABSENT = _Absent.ABSENT  # which differs from a given None
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,10 @@ class InputError(Exception):
         self.problems = [problems] if isinstance(problems, Problem) else list(problems)
         self.file = file
         super().__init__("\n".join(self.lines()))
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[list[Problem], str]]:
+        """From one process to another as what it was made of, not as its text."""
+        return type(self), (self.problems, self.file)
 
     def lines(self, file: str = "") -> list[str]:
         """The problems in order; `file` names the experiment where the raiser did not know it."""

@@ -19,6 +19,8 @@ from fltac.runtime.capacity import Need
 
 READY_SECONDS = 300.0  # for an actor to start; a cluster that is busy for longer is told as such
 STARTS = 3  # in a row that an actor may die in before its place is given up
+LATER, PARTS = 1 / 3, 4  # see `spread`: enough where one worker is twice as fast as another
+LEAST = 500  # tokens: half a second of a small model on one core
 # what becomes of a call whose actor, worker or node is gone, or which is not answered in time
 LOST = (
     exceptions.RayActorError,
@@ -182,14 +184,30 @@ class Pool:
 
 
 def spread(costs: Sequence[float], workers: int) -> list[Piece]:
-    """Indices of the costs for each worker, longest first to whoever has least; within a worker in order."""
-    shares: list[Piece] = [[] for _ in range(workers)]
+    """Indices of the costs in pieces, in order within each: one for each worker, and then what whoever is free takes.
+
+    How long a worker takes is known roughly. So the cheapest, a part of LATER of all costs in tokens, are kept back,
+    PARTS pieces for a worker, none of less than LEAST, since a call takes time. Of the others the longest go first to
+    whoever has least.
+    """
+    order = sorted(range(len(costs)), key=lambda index: (-costs[index], index))
+    bound = LATER * sum(costs) if workers > 1 else 0.0
+    enough = max(LEAST, bound / (PARTS * workers))
+    later, piece, kept = list[Piece](), Piece(), 0.0
+    while bound >= enough and kept + costs[order[-1]] <= bound:
+        kept += costs[order[-1]]
+        piece.append(order.pop())
+        if sum(costs[index] for index in piece) >= enough:
+            later.insert(0, piece)  # the longest first
+            piece = []
+    order += reversed(piece)
+    pieces = [Piece() for _ in range(workers)]
     loads = [0.0] * workers
-    for index in sorted(range(len(costs)), key=lambda i: (-costs[i], i)):
+    for index in order:
         least = loads.index(min(loads))
-        shares[least].append(index)
+        pieces[least].append(index)
         loads[least] += costs[index]
-    return [sorted(share) for share in shares]
+    return [sorted(one) for one in [*pieces, *later]]
 
 
 def first_line(error: BaseException) -> str:

@@ -194,5 +194,7 @@ class RayRuntime:
         return Post(kept, addresses, judged, seconds), report
 
     def _cost(self, shards: Iterable[Shard]) -> float:
-        """Tokens of a step, over a client's shards: what its part of the round takes, up to a factor."""
-        return sum(float(self.world.tasks[s.task].train.lengths[s.indices].mean()) for s in shards)
+        """Tokens of a round, over a client's shards: what its part takes, up to a factor."""
+        training = self.world.experiment.training
+        lengths = [self.world.tasks[one.task].train.lengths[one.indices] for one in shards]
+        return sum(float(each.mean()) * min(len(each), training.batch_size) * training.steps for each in lengths)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from fltac.config import Settling
 from fltac.seeds import generator
@@ -33,10 +33,14 @@ class Aggregator:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
+        self.threads: ThreadpoolController | None = None
 
     def warm_up(self) -> None:
-        """Imports what a step computes with; `step` does it itself where nobody did before."""
-        warm_up(self.setup.clustering.type)
+        """Imports what a step computes with, and finds its libraries' threads, which takes longer than small steps;
+        `step` does it itself where nobody did before."""
+        if self.threads is None:
+            warm_up(self.setup.clustering.type)
+            self.threads = ThreadpoolController()  # of those that are there: so after the imports
 
     def start(self) -> State:
         """Before the first round every slot is at v0."""
@@ -52,9 +56,10 @@ class Aggregator:
         order of the parcels says nothing. Updates of clients that are `late` wait for the next step, where they count
         less, or are left out. Raises StoppedError where too few clients came through.
         """
-        self.warm_up()  # thread limits hold only for libraries that are there when they are set
+        self.warm_up()
+        assert self.threads is not None
         came_in = time.perf_counter()
-        with threadpool_limits(1):  # the same sums in the same order on every machine of a kind
+        with self.threads.limit(limits=1):  # the same sums in the same order on every machine of a kind
             came, refused, kept = taken(self.setup, state, sent, late)
             compared = self.setup.similarity.of == "step"
             starts = self._starts(state, [update for update in came if compared or update.change])

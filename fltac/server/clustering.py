@@ -11,6 +11,7 @@ import numpy as np
 
 from fltac.config import Agglomerative, Hdbscan, Ifca, Kmeans, Spectral
 from fltac.server.similarity import around_mean, unit
+from fltac.server.spanning import spanning_tree
 
 
 @dataclass(frozen=True)
@@ -39,20 +40,25 @@ def hdbscan(points: np.ndarray, config: Hdbscan, hints: Hints) -> Found:
     """Density clusters of any number (Campello, Moulavi and Sander 2013, excess of mass), the rest noise.
 
     Fewer than 2 min_cluster_size points cannot show two clusters and are all noise: their slots keep what they had.
+    With min_samples = 1 the density at a point is its nearest neighbour's distance, which no longer distance falls
+    short of: the tree of mutual reachability is that of plain distance, so ours is handed to the library.
     """
     if len(points) < 2 * config.min_cluster_size:
         return Found(np.full(len(points), -1))
     from hdbscan import HDBSCAN  # a second of import, and only this clusterer's
 
+    seen = (around_mean(points) if config.centre else points).astype(np.float64)
+    tree = spanning_tree(seen) if config.min_samples == 1 else None
     model = HDBSCAN(
         config.min_cluster_size,
         config.min_samples,
         cluster_selection_epsilon=config.epsilon,
         allow_single_cluster=config.allow_single_cluster,
+        metric="euclidean" if tree is None else "precomputed",
         core_dist_n_jobs=1,
         approx_min_span_tree=False,
     )
-    model.fit((around_mean(points) if config.centre else points).astype(np.float64))
+    model.fit(seen if tree is None else tree)
     return Found(model.labels_, dict(enumerate(map(float, model.cluster_persistence_))), model.probabilities_)
 
 

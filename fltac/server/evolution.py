@@ -18,7 +18,7 @@ from fltac.wire.messages import AdapterSpec
 SIZE = 128  # numbers a sketch
 ROWS = 1024  # adapters of which a layer is looked at at once
 KEPT = 2**23  # numbers of all projections that are kept, 32 MB; of a large language model they are more
-PAIRED = 100  # adapters of a round whose pairs are looked at: 4950 pairs, whatever the number of adapters
+PAIRED = 50  # adapters of a round whose pairs are looked at: 1225 pairs, whatever the number of adapters
 
 
 def sketches(adapters: Sequence[np.ndarray], start: np.ndarray, spec: AdapterSpec) -> np.ndarray | None:

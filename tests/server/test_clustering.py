@@ -1,7 +1,9 @@
 """What each clusterer finds where the answer is known."""
 
+import hdbscan
 import numpy as np
 import pytest
+from sklearn.metrics import adjusted_rand_score
 
 from fltac.config import Agglomerative, Each, Hdbscan, Kmeans, Oracle, Single, Spectral
 from fltac.server.clustering import CLUSTERERS, Hints
@@ -123,3 +125,20 @@ def test_the_order_of_points_says_nothing(config, seed):
     points, _ = groups(5, 3, 6, seed=seed)
     order = np.random.default_rng(seed).permutation(len(points))
     assert same_groups(found(config, points[order]).labels, found(config, points).labels[order])
+
+
+@pytest.mark.parametrize("equal", [0, 1])
+@pytest.mark.parametrize(("smallest", "alone"), [(2, False), (5, False), (2, True)])
+def test_hdbscan_on_our_tree_finds_what_the_library_finds_on_its_own(smallest, alone, equal):
+    """Of groups of unequal spread and stray points, and where two are equal."""
+    draw = np.random.default_rng(3)
+    centres = np.repeat(4 * draw.normal(size=(6, 8)), 40, axis=0)
+    points = centres + draw.uniform(0.2, 2, (240, 1)) * draw.normal(size=(240, 8))
+    points = np.concatenate([points, points[:equal], 30 * draw.normal(size=(5, 8))])
+    config = Hdbscan(type="hdbscan", min_cluster_size=smallest, allow_single_cluster=alone, centre=False)
+    ours = found(config, points)
+    theirs = hdbscan.HDBSCAN(smallest, 1, allow_single_cluster=alone, approx_min_span_tree=False).fit(points)
+    assert adjusted_rand_score(ours.labels, theirs.labels_) == 1
+    assert np.array_equal(ours.labels < 0, theirs.labels_ < 0)
+    assert ours.membership == pytest.approx(theirs.probabilities_, abs=1e-6)
+    assert sorted(ours.persistence.values()) == pytest.approx(sorted(theirs.cluster_persistence_), abs=1e-6)
