@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fltac.config import Similarity, Sketch
-from fltac.server.similarity import KERNELS, POINTS, changes, coordinates, embed
+from fltac.server.similarity import KERNELS, POINTS, changes, coordinates, embed, side_by_side
 from fltac.server.sketching import sketches
 from fltac.wire.messages import AdapterSpec
 
@@ -43,7 +43,7 @@ def compared(
     if isinstance(config, Sketch):
         points, *kin = sketches(now, since, spec, config, [config.basis, KIN] if settled else [config.basis])
         return Compared(points, kin[0] if kin else None)
-    rows, before = np.stack(now), np.stack(since)
+    rows, before = side_by_side(now), side_by_side(since)
     factors = changes(rows, before, spec) if settled or config.type in KERNELS else []
     kernel = cache(lambda compute: compute(factors, spec.rank))  # what both need is computed once
     if config.type in POINTS:

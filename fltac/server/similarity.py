@@ -61,12 +61,19 @@ def _shared(a: np.ndarray, b: np.ndarray, rank: int) -> np.ndarray:
     return np.asarray(_pairwise(u.transpose(0, 2, 1)) - np.outer(ranks, ranks) / u.shape[1])
 
 
+def side_by_side(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """n of (p,) -> (n, p): a view where all are one and the same, as v0 is of those who set out from it."""
+    if all(row is rows[0] for row in rows):
+        return np.broadcast_to(rows[0], (len(rows), len(rows[0])))
+    return np.stack(rows)
+
+
 def changes(now: np.ndarray, since: np.ndarray, spec: AdapterSpec, dtype: type = np.float64) -> Factors:
     """Factors of B A now - B A since: as now where all of `since` is B = 0, else [A, A'] and [B, -B']."""
-    here, there = spec.factors(now.astype(dtype)), spec.factors(since)
+    here, there = spec.factors(now.astype(dtype, copy=False)), spec.factors(since)
     if not any(b.any() for _, b in there):
         return here
-    there = spec.factors(since.astype(dtype))
+    there = spec.factors(since.astype(dtype, copy=False))
     factors = []
     for (a, b), (old_a, old_b) in zip(here, there, strict=True):
         moved = (a != old_a).any(axis=(1, 2)) | (b != old_b).any(axis=(1, 2))  # else rounding would be a direction

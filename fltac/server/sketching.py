@@ -12,7 +12,7 @@ import numpy as np
 
 from fltac.config import Sketch
 from fltac.seeds import generator
-from fltac.server.similarity import RESOLUTION, b, changes, coordinates, times
+from fltac.server.similarity import RESOLUTION, b, changes, coordinates, side_by_side, times
 from fltac.wire.messages import AdapterSpec
 
 BLOCK = 2**23  # numbers of adapters that are looked at at once
@@ -39,7 +39,7 @@ def sketches(
 
     def seen(chosen: np.ndarray) -> list[np.ndarray]:
         blocks = [chosen[at : at + step] for at in range(0, len(chosen), step)]
-        parts = [project(np.stack([now[i] for i in some]), np.stack([since[i] for i in some])) for some in blocks]
+        parts = [project(*(side_by_side([rows[i] for i in some]) for rows in (now, since))) for some in blocks]
         return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
     if n <= config.components:
@@ -72,8 +72,10 @@ class _Projection:
         self.spec, self.bases, self.size = spec, bases, config.size
         self.needed = {part for basis in bases for part in PARTS.get(basis, (basis,))}
         if self.needed & {"flat", "b"}:
-            self.lot = draw.permutation(-(-spec.size // self.size) * self.size)  # the last ones name nothing
-            self.signs = draw.integers(0, 2, spec.size).astype(np.float32) * 2 - 1
+            lot = draw.permutation(-(-spec.size // self.size) * self.size)
+            signs = draw.integers(0, 2, spec.size).astype(np.float32) * 2 - 1
+            self.lot = np.minimum(lot, spec.size - 1)
+            self.signs = np.where(lot < spec.size, signs[self.lot], 0)  # the last ones name nothing
         if self.needed & {"product", "subspace"}:
             number = -(-config.size // len(spec.layers))
             shapes = [(number, layer.d_out, layer.d_in) for layer in spec.layers]
@@ -89,9 +91,9 @@ class _Projection:
         return [np.hstack(some) / np.float32(np.sqrt(len(some))) for some in each]
 
     def _summed(self, change: np.ndarray) -> np.ndarray:
-        numbers = np.zeros((len(change), len(self.lot)), dtype=np.float32)
-        numbers[:, : self.spec.size] = change * self.signs
-        return np.asarray(numbers[:, self.lot].reshape(len(change), self.size, -1).sum(axis=2))
+        numbers = np.take(change, self.lot, axis=1)  # three times as fast as change[:, self.lot]
+        numbers *= self.signs
+        return np.asarray(numbers.reshape(len(change), self.size, -1).sum(axis=2))
 
     def _only_b(self, now: np.ndarray, since: np.ndarray) -> np.ndarray:
         alone = np.zeros(now.shape, dtype=np.float32)
