@@ -36,8 +36,14 @@ class ClientActor:
 
         self.host = Host(world)
 
-    def train(self, round: int, orders: Sequence[Order], indices: Sequence[int], *payloads: bytes) -> Iterator[Any]:
-        yield from self.host.train(round, orders, dict(zip(indices, payloads, strict=True)))
+    def train(
+        self, round: int, orders: Sequence[Order], counts: Sequence[int], indices: Sequence[int], *payloads: bytes
+    ) -> Iterator[Any]:
+        """The updates of the first so many clients, of the next, and so on, and then the ledger."""
+        each = self.host.train(round, orders, dict(zip(indices, payloads, strict=True)))
+        for count in counts:
+            yield [next(each) for _ in range(count)]
+        yield next(each)
 
     def evaluate(self, jobs: Sequence[Job], indices: Sequence[int], *payloads: bytes) -> list[Score]:
         return self.host.evaluate(jobs, dict(zip(indices, payloads, strict=True)))
@@ -56,9 +62,12 @@ class AggregatorActor:
     def warm_up(self) -> None:
         self.aggregator.warm_up()
 
-    def step(self, clients: Sequence[int], late: Mapping[int, str], *updates: Sequence[bytes]) -> tuple[Step, Post]:
-        """`updates` are what each of the clients sent."""
-        self.state, report = self.aggregator.step(self.state, parcels(zip(clients, updates, strict=True)), late)
+    def step(
+        self, sent: Sequence[tuple[int, int, int]], late: Mapping[int, str], *bundles: Sequence[Sequence[bytes]]
+    ) -> tuple[Step, Post]:
+        """Of each client `sent` tells in which bundle its updates are, and where there."""
+        came = parcels((client, bundles[number][at]) for client, number, at in sent)
+        self.state, report = self.aggregator.step(self.state, came, late)
         return report, self.aggregator.post(self.state)
 
     def snapshot(self, whole: bool) -> dict[str, bytes]:

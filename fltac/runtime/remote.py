@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ray
 from ray.util.placement_group import PlacementGroup
@@ -29,6 +29,14 @@ if TYPE_CHECKING:  # torch is imported while the actors start
     from fltac.world import World
 
 INLINE = 100_000  # bytes up to which Ray sends a value with the call instead of through the object store
+BUNDLE = 2**24  # bytes of updates that come as one object: to make one and pass it on takes Ray 3 ms, however small
+
+
+class Place(NamedTuple):
+    """Where a client's updates are: an object, and which of its lists."""
+
+    bundle: Any
+    at: int
 
 
 class RayRuntime:
@@ -73,7 +81,7 @@ class RayRuntime:
 
     def start(self, files: Mapping[str, bytes]) -> Post:
         self._files: dict[str, bytes] | None = dict(files)
-        self._updates, self._stepped = dict[int, Any](), False
+        self._updates, self._stepped = dict[int, Place](), False
         post, _ = self._posted(self._ask("start", lambda server: server.start.remote(self._files)))
         self.aggregator.warm_up.remote()  # while the clients train
         return post
@@ -88,24 +96,31 @@ class RayRuntime:
         self, round: int, orders: Sequence[Order], post: Post, limit: tuple[float, int] | None = None
     ) -> tuple[Mapping[int, Any], Ledger]:
         from fltac.client import Ledger
+        from fltac.packing import together
 
         held = self.world.held(round)
         packs = [list(pack) for _, pack in groupby(orders, key=lambda order: order.pack)]  # stay together: same bits
         costs = [sum(self._cost(held[order.client].values()) for order in pack) for pack in packs]
 
+        def bundles(piece: Sequence[int]) -> list[list[int]]:
+            clients = [order.client for index in piece for order in packs[index]]
+            sizes = [4.0 * self.world.spec.size * len(held[client]) for client in clients]
+            return [[clients[index] for index in some] for some in together(sizes, BUNDLE)]
+
         def send(actor: Any, piece: Sequence[int]) -> list[Any]:
             mine = [order for index in piece for order in packs[index]]
             indices = sorted({index for order in mine for index in order.payloads})
-            call = actor.train.options(num_returns=len(mine) + 1)
-            return list(call.remote(round, mine, indices, *[post.payloads[index] for index in indices]))
+            counts = [len(clients) for clients in bundles(piece)]
+            call = actor.train.options(num_returns=len(counts) + 1)
+            return list(call.remote(round, mine, counts, indices, *[post.payloads[index] for index in indices]))
 
         until = Until(*limit, [len(pack) for pack in packs]) if limit else None
         pieces = [[index] for index in range(len(packs))] if limit else spread(costs, self.need.actors)
         done, lost = self.pool.run(f"training of round {round}", pieces, send, until)
-        updates: dict[int, Any] = {}
+        updates: dict[int, Place] = {}
         for one in done:
-            clients = [order.client for index in one.piece for order in packs[index]]
-            updates.update(zip(clients, one.refs, strict=False))  # the last is the ledger's
+            for bundle, clients in zip(one.refs, bundles(one.piece), strict=False):  # the last is the ledger's
+                updates |= {client: Place(bundle, at) for at, client in enumerate(clients)}
         rows = [row for one in done for row in one.answer.rows]
         states = {client: state for one in done for client, state in one.answer.states.items()}
         gone = [LeftOut(order.client, None, *why) for index, why in sorted(lost.items()) for order in packs[index]]
@@ -138,7 +153,10 @@ class RayRuntime:
         return files
 
     def _step(self, server: Any) -> Any:
-        return server.step.remote(list(self._updates), self._late, *self._updates.values())
+        bundles = list(dict.fromkeys(place.bundle for place in self._updates.values()))
+        number = {bundle: index for index, bundle in enumerate(bundles)}
+        sent = [(client, number[place.bundle], place.at) for client, place in self._updates.items()]
+        return server.step.remote(sent, self._late, *bundles)
 
     def _ask(self, what: str, call: Any) -> Any:
         """What the aggregator answers to a call; where it dies, one that knows the same is asked."""
@@ -170,12 +188,13 @@ class RayRuntime:
 
         Once they were merged there is no going on without: the state is to be the one that the record tells of.
         """
-        gone = {client for client, ref in self._updates.items() if not self._there(ref)}
+        lost = {bundle for bundle in {place.bundle for place in self._updates.values()} if not self._there(bundle)}
+        gone = {client for client, place in self._updates.items() if place.bundle in lost}
         if gone:
             round, orders, post = self._trained
             packs = {order.pack for order in orders if order.client in gone}
             again, ledger = self._train(round, [order for order in orders if order.pack in packs], post)
-            kept = {client: ref for client, ref in self._updates.items() if client not in gone}
+            kept = {client: place for client, place in self._updates.items() if client not in gone}
             self._updates = dict(sorted({**kept, **{client: again[client] for client in gone & again.keys()}}.items()))
             if ledger.lost and (self._stepped or len(self._updates) < self.faults.min_clients):
                 raise StoppedError(ledger.lost[0].what)
