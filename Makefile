@@ -29,8 +29,9 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup  ## how fast it is beside bare loops, side by side
+bench: setup  ## how fast it is beside bare loops, side by side, and the server's step alone (an hour)
 	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.server
 
 bench-flower: setup $(FLOWER)  ## the same with Flower's simulation, which has an environment of its own
 	FLOWER_PYTHON=.venv-flower/bin/python $(BIN)/python -m benchmarks.run W0 W1 W2

@@ -35,10 +35,10 @@ def seeds(options: argparse.Namespace) -> range:
 
 
 def runs(
-    file: Path, cases: Mapping[str, Sequence[str]], options: argparse.Namespace, of: Sequence[int] | None = None
+    file: Path, cases: Mapping[str, Sequence[str]], options: argparse.Namespace, chosen: Sequence[int] | None = None
 ) -> dict[tuple[str, int], RunDirectory]:
     """The finished run of each case (overrides of the file) and seed, under the folder that was asked for."""
-    keys = list(itertools.product(cases, of or seeds(options)))
+    keys = list(itertools.product(cases, seeds(options) if chosen is None else chosen))
     jobs = [
         (file, options.out / slug(case) / f"seed-{seed}", [*cases[case], f"seed={seed}", f"data.root={options.data}"])
         for case, seed in sorted(keys, key=lambda key: key[1])  # a seed of all cases before the next

@@ -36,9 +36,9 @@ class InputError(Exception):
         self.file = file
         super().__init__("\n".join(self.lines()))
 
-    def __reduce__(self) -> tuple[type[InputError], tuple[list[Problem], str]]:
-        """From one process to another as what it was made of, not as its text."""
-        return type(self), (self.problems, self.file)
+    def __reduce__(self) -> tuple[type[InputError], tuple[list[Problem], str], dict[str, object]]:
+        """From one process to another as what it was made of, not as its text; with its notes."""
+        return type(self), (self.problems, self.file), self.__dict__
 
     def lines(self, file: str = "") -> list[str]:
         """The problems in order; `file` names the experiment where the raiser did not know it."""

@@ -111,7 +111,7 @@ def configurations(table: pd.DataFrame, at: str = "last") -> pd.DataFrame:
         place = {"sweep": all_rows["sweep"].iloc[0], "point": all_rows["point"].iloc[0]}
         row = dict(zip(keys, values, strict=True)) | place | {"seeds": len(each), "bytes": each["bytes"].mean()}
         for name in measured:
-            mean, low, high = of_accuracy(each[name].to_numpy(dtype=float))
+            mean, low, high = accuracy_interval(each[name].to_numpy(dtype=float))
             row |= {name: mean, f"{name}.low": low, f"{name}.high": high}
         found.append(row)
     return pd.DataFrame(found)
@@ -163,7 +163,7 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(half)
 
 
-def of_accuracy(values: np.ndarray) -> tuple[float, float, float]:
+def accuracy_interval(values: np.ndarray) -> tuple[float, float, float]:
     """Mean and ends of that interval, which no accuracy passes: 0 at least and 1 at most."""
     mean, half = interval(values)
     low, high = np.clip([mean - half, mean + half], 0, 1)

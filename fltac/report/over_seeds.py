@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fltac.points import flat
-from fltac.report.fronts import SEED, of_accuracy
+from fltac.report.fronts import SEED, accuracy_interval
 from fltac.report.reading import MEAN, Run, all_tasks
 
 NAMES = {SEED, "name"}  # in which runs of one experiment may differ
@@ -33,7 +33,7 @@ def over_seeds(runs: Sequence[Run]) -> pd.DataFrame:
                 run.summary.accuracy_mean if task == MEAN else run.summary.accuracy.get(task)
                 for run in by_seed.values()
             ]
-            mean, low, high = of_accuracy(np.array([one for one in found if one is not None], dtype=float))
+            mean, low, high = accuracy_interval(np.array([one for one in found if one is not None], dtype=float))
             place = {"task": task, "runs": ", ".join(run.label for run in each), "method": each[0].experiment["method"]}
             rows.append({**place, "seeds": len(by_seed), "accuracy": mean, "low": low, "high": high})
     return pd.DataFrame(rows, columns=["task", "runs", "method", "seeds", "accuracy", "low", "high"])

@@ -19,8 +19,8 @@ from fltac.runtime.capacity import Need
 
 READY_SECONDS = 300.0  # for an actor to start; a cluster that is busy for longer is told as such
 STARTS = 3  # in a row that an actor may die in before its place is given up
-LATER, PARTS = 1 / 3, 4  # see `spread`: enough where one worker is twice as fast as another
-LEAST = 500  # tokens: half a second of a small model on one core
+LATER = 1 / 3  # see `spread`: enough where one worker is twice as fast as another
+LEAST = 500  # tokens: half a second of a small model on one core; an image counts as one, as everywhere
 # what becomes of a call whose actor, worker or node is gone, or which is not answered in time
 LOST = (
     exceptions.RayActorError,
@@ -186,24 +186,25 @@ class Pool:
 def spread(costs: Sequence[float], workers: int) -> list[Piece]:
     """Indices of the costs in pieces, in order within each: one for each worker, and then what whoever is free takes.
 
-    How long a worker takes is known roughly. So the cheapest, a part of LATER of all costs in tokens, are kept back,
-    PARTS pieces for a worker, none of less than LEAST, since a call takes time. Of the others the longest go first to
-    whoever has least.
+    How long a worker takes is known roughly. So the cheapest, a part of LATER of all costs in tokens, are kept back, in
+    pieces that shrink towards the end: each is a worker's half of what is left then, and no less than LEAST, since a
+    call takes time. Nobody waits longer than the last piece takes. Of the others the longest go first to whoever has
+    least. Source of the shrinking: Polychronopoulos and Kuck 1987, guided self-scheduling.
     """
     order = sorted(range(len(costs)), key=lambda index: (-costs[index], index))
-    bound = LATER * sum(costs) if workers > 1 else 0.0
-    enough = max(LEAST, bound / (PARTS * workers))
-    later, piece, kept = list[Piece](), Piece(), 0.0
-    while bound >= enough and kept + costs[order[-1]] <= bound:
-        kept += costs[order[-1]]
-        piece.append(order.pop())
-        if sum(costs[index] for index in piece) >= enough:
-            later.insert(0, piece)  # the longest first
-            piece = []
-    order += reversed(piece)
+    bound, left, kept = LATER * sum(costs), 0.0, Piece()
+    while workers > 1 and bound >= LEAST * workers and left + costs[order[-1]] <= bound:
+        left += costs[order[-1]]
+        kept.insert(0, order.pop())  # the longest first
+    later, piece, size = list[Piece](), Piece(), 0.0
+    for index in kept:
+        piece, size = [*piece, index], size + costs[index]
+        if size >= max(LEAST, left / (2 * workers)):
+            later.append(piece)
+            piece, size, left = [], 0.0, left - size
     pieces = [Piece() for _ in range(workers)]
     loads = [0.0] * workers
-    for index in order:
+    for index in [*order, *piece]:  # the last few are too little for a call
         least = loads.index(min(loads))
         pieces[least].append(index)
         loads[least] += costs[index]

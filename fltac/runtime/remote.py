@@ -119,7 +119,8 @@ class RayRuntime:
         done, lost = self.pool.run(f"training of round {round}", pieces, send, until)
         updates: dict[int, Place] = {}
         for one in done:
-            for bundle, clients in zip(one.refs, bundles(one.piece), strict=False):  # the last is the ledger's
+            *refs, _ = one.refs  # the last is the ledger's
+            for bundle, clients in zip(refs, bundles(one.piece), strict=True):
                 updates |= {client: Place(bundle, at) for at, client in enumerate(clients)}
         rows = [row for one in done for row in one.answer.rows]
         states = {client: state for one in done for client, state in one.answer.states.items()}

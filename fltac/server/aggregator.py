@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from types import MappingProxyType
 
 import numpy as np
@@ -33,14 +34,16 @@ class Aggregator:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        self.threads: ThreadpoolController | None = None
+
+    @cached_property
+    def _threads(self) -> ThreadpoolController:
+        """Those of all libraries that a step computes with; to look for them takes as long as a small step."""
+        warm_up(self.setup.clustering.type)  # it knows those that are there
+        return ThreadpoolController()
 
     def warm_up(self) -> None:
-        """Imports what a step computes with, and finds its libraries' threads, which takes longer than small steps;
-        `step` does it itself where nobody did before."""
-        if self.threads is None:
-            warm_up(self.setup.clustering.type)
-            self.threads = ThreadpoolController()  # of those that are there: so after the imports
+        """Imports what a step computes with; `step` does it itself where nobody did before."""
+        _ = self._threads
 
     def start(self) -> State:
         """Before the first round every slot is at v0."""
@@ -56,10 +59,8 @@ class Aggregator:
         order of the parcels says nothing. Updates of clients that are `late` wait for the next step, where they count
         less, or are left out. Raises StoppedError where too few clients came through.
         """
-        self.warm_up()
-        assert self.threads is not None
-        came_in = time.perf_counter()
-        with self.threads.limit(limits=1):  # the same sums in the same order on every machine of a kind
+        threads, came_in = self._threads, time.perf_counter()
+        with threads.limit(limits=1):  # the same sums in the same order on every machine of a kind
             came, refused, kept = taken(self.setup, state, sent, late)
             compared = self.setup.similarity.of == "step"
             starts = self._starts(state, [update for update in came if compared or update.change])

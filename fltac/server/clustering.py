@@ -40,8 +40,8 @@ def hdbscan(points: np.ndarray, config: Hdbscan, hints: Hints) -> Found:
     """Density clusters of any number (Campello, Moulavi and Sander 2013, excess of mass), the rest noise.
 
     Fewer than 2 min_cluster_size points cannot show two clusters and are all noise: their slots keep what they had.
-    With min_samples = 1 the density at a point is its nearest neighbour's distance, which no longer distance falls
-    short of: the tree of mutual reachability is that of plain distance, so ours is handed to the library.
+    With min_samples = 1 a point's core distance is that to its nearest neighbour, and no distance to another is under
+    it: mutual reachability is plain distance, so that the library can be handed our own tree.
     """
     if len(points) < 2 * config.min_cluster_size:
         return Found(np.full(len(points), -1))

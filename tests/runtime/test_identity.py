@@ -97,6 +97,16 @@ def test_whatever_is_run_actors_do_what_one_process_does(tiny_file, tmp_path, ac
     assert records(folder.path) == local
 
 
+@pytest.mark.ray
+@pytest.mark.parametrize("bytes_of_a_bundle", [0, 20_000])  # a client alone, and three or four together
+def test_updates_of_a_call_may_come_as_several_objects(
+    tiny_file, tmp_path, ray_address, monkeypatch, bytes_of_a_bundle
+):
+    monkeypatch.setattr("fltac.runtime.remote.BUNDLE", bytes_of_a_bundle)
+    local = run(tiny_file, tmp_path / "local", "rounds=1", runtime="local")
+    assert run(tiny_file, tmp_path / "ray", "rounds=1", "resources.actors=1", address=ray_address) == local
+
+
 def test_the_same_run_twice_is_the_same(tiny_file, tmp_path):
     assert run(tiny_file, tmp_path / "a", runtime="local") == run(tiny_file, tmp_path / "b", runtime="local")
 

@@ -172,6 +172,18 @@ def test_oracle_clusters_by_what_it_is_told_and_each_by_nothing():
     assert len(groups(alone.labels)) == len(TASKS)
 
 
+def test_a_step_computes_on_one_thread(monkeypatch):
+    from threadpoolctl import threadpool_info
+
+    from fltac.server import aggregator
+
+    seen, real = [], aggregator.compared
+    monkeypatch.setattr(aggregator, "compared", lambda *these: seen.extend(threadpool_info()) or real(*these))
+    run(setup(), rounds=1)
+    assert seen
+    assert {pool["num_threads"] for pool in seen} == {1}
+
+
 def test_rows_tell_of_updates_and_clusters():
     _, step = run(setup())
     assert [(row["client"], row["slot"]) for row in step.updates] == sorted(TASKS)

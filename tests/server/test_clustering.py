@@ -7,6 +7,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from fltac.config import Agglomerative, Each, Hdbscan, Kmeans, Oracle, Single, Spectral
 from fltac.server.clustering import CLUSTERERS, Hints
+from fltac.server.spanning import spanning_tree
 
 HDBSCAN = Hdbscan(type="hdbscan")
 AGGLOMERATIVE, SPECTRAL = Agglomerative(type="agglomerative"), Spectral(type="spectral")
@@ -136,6 +137,7 @@ def test_hdbscan_on_our_tree_finds_what_the_library_finds_on_its_own(smallest, a
     points = centres + draw.uniform(0.2, 2, (240, 1)) * draw.normal(size=(240, 8))
     points = np.concatenate([points, points[:equal], 30 * draw.normal(size=(5, 8))])
     config = Hdbscan(type="hdbscan", min_cluster_size=smallest, allow_single_cluster=alone, centre=False)
+    assert (spanning_tree(points) is None) == bool(equal)
     ours = found(config, points)
     theirs = hdbscan.HDBSCAN(smallest, 1, allow_single_cluster=alone, approx_min_span_tree=False).fit(points)
     assert adjusted_rand_score(ours.labels, theirs.labels_) == 1

@@ -94,3 +94,15 @@ def test_an_adapter_that_changed_nothing_is_like_nothing():
     points, kin = compared([start, *adapters], [start] * (len(adapters) + 1), SPEC, Sketch(type="sketch"))
     np.testing.assert_allclose(points[0], 0, atol=1e-6)
     np.testing.assert_allclose(kin[0], 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("config", EXACT, ids=lambda config: config.type)
+@pytest.mark.parametrize("above", [None, 10])
+def test_a_start_that_all_have_in_common_need_not_be_there_for_each(config, above):
+    adapters, start, _ = planted(12, 3)
+    config = config.model_copy(update={"sketch_above": above})
+    one, copies = (
+        compared(adapters, since, SPEC, config) for since in ([start] * 36, [start.copy() for _ in adapters])
+    )
+    assert np.array_equal(one.points, copies.points)
+    assert np.array_equal(one.kin, copies.kin)

@@ -8,9 +8,9 @@ from scipy.spatial.distance import pdist, squareform
 from fltac.server.spanning import spanning_tree
 
 
-@given(st.integers(0, 1000), st.integers(2, 40), st.integers(1, 6))
-def test_the_tree_joins_all_points_and_none_is_shorter(seed, n, d):
-    points = np.random.default_rng(seed).normal(size=(n, d))
+@given(st.integers(0, 1000), st.integers(2, 40), st.integers(1, 6), st.sampled_from([0, 1e3, 1e6]))
+def test_the_tree_joins_all_points_and_none_is_shorter(seed, n, d, away):
+    points = away + np.random.default_rng(seed).normal(size=(n, d))
     tree = spanning_tree(points)
     assert tree is not None
     assert tree.nnz == 2 * (n - 1)
@@ -20,8 +20,10 @@ def test_the_tree_joins_all_points_and_none_is_shorter(seed, n, d):
     assert np.sort(tree.data)[::2] == pytest.approx(np.sort(exact.data))
 
 
-def test_of_equal_points_there_is_none():
-    assert spanning_tree(np.array([[0.0, 1.0], [3.0, 5.0], [0.0, 1.0]])) is None
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("strange", [0.0, np.nan, np.inf])
+def test_of_equal_points_and_of_such_as_are_not_finite_there_is_none(strange):
+    assert spanning_tree(np.array([[0.0, 1.0], [3.0, 5.0], [strange, 1.0]])) is None
 
 
 def test_points_are_left_as_they_are():
