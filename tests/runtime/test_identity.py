@@ -35,6 +35,18 @@ def run(file, out, *overrides, **where):
     return records(out)
 
 
+def on(actors, experiment, out):
+    """The same on actors that are there."""
+    folder = RunDirectory(out)
+    folder.create(experiment.dump(), provenance("ray"))
+    world, setup = prepare(experiment)
+    actors.load(world, setup)
+    for _ in federate(world, actors, folder):
+        pass
+    conclude(folder)
+    return records(folder.path)
+
+
 SHARES = 'clients.partition={type="table", shares={mood=[1,1,1,0], animal=[0,1,1,1], weather=[1,0,1,1]}}'
 CHANGES = (
     'changes=[{type="task-begins", round=2, task="weather"}, {type="client-leaves", round=2, client=1},'
@@ -87,24 +99,14 @@ def test_whatever_is_run_actors_do_what_one_process_does(tiny_file, tmp_path, ac
     assert adapters
     if ALIKE in overrides:
         assert any(row["restarted"] for row in tables["updates"])
-    experiment, folder = fltac.load(tiny_file, overrides), RunDirectory(tmp_path / "ray")
-    folder.create(experiment.dump(), provenance("ray"))
-    world, setup = prepare(experiment)
-    actors.load(world, setup)
-    for _ in federate(world, actors, folder):
-        pass
-    conclude(folder)
-    assert records(folder.path) == local
+    assert on(actors, fltac.load(tiny_file, overrides), tmp_path / "ray") == local
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("bytes_of_a_bundle", [0, 20_000])  # a client alone, and three or four together
-def test_updates_of_a_call_may_come_as_several_objects(
-    tiny_file, tmp_path, ray_address, monkeypatch, bytes_of_a_bundle
-):
-    monkeypatch.setattr("fltac.runtime.remote.BUNDLE", bytes_of_a_bundle)
+def test_updates_of_a_call_may_come_as_several_objects(tiny_file, tmp_path, actors, monkeypatch):
+    monkeypatch.setattr("fltac.runtime.remote.BUNDLE", 0)  # each client's for themselves
     local = run(tiny_file, tmp_path / "local", "rounds=1", runtime="local")
-    assert run(tiny_file, tmp_path / "ray", "rounds=1", "resources.actors=1", address=ray_address) == local
+    assert on(actors, fltac.load(tiny_file, ["rounds=1"]), tmp_path / "ray") == local
 
 
 def test_the_same_run_twice_is_the_same(tiny_file, tmp_path):
