@@ -16,7 +16,6 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -34,7 +33,6 @@ from fltac.model.kinds.text_classification import Texts
 from fltac.model.training import Score, Trained
 from fltac.records.store import RunDirectory
 from fltac.runtime.local import LocalRuntime
-from fltac.server.state import dump
 from fltac.setup import server_setup
 from fltac.wire.codecs import decode
 from fltac.world import Asked, EncodedTask, World
@@ -94,10 +92,6 @@ class Simulated(LocalRuntime):
         self._threads = torch.get_num_threads()
         self.world, self.host, self.aggregator = world, DrawingHost(world, planted), Aggregator(setup)
 
-    def snapshot(self) -> dict[str, bytes]:
-        clusters = replace(self.state, labels={}, adapters={}, heard={}, stays={})
-        return dump(clusters, self.aggregator.setup.spec)
-
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -119,7 +113,9 @@ def main(arguments: list[str] | None = None) -> None:
 def simulated(folder: Path, clients: int, rounds: int, tasks: int) -> list[dict]:
     """The lines of so many rounds."""
     (folder / "simulated.toml").write_text(TOML + "".join(TASK.format(task) for task in range(tasks)))
-    experiment = fltac.load(folder / "simulated.toml", [f"rounds={rounds}", f"clients.count={clients}"])
+    experiment = fltac.load(
+        folder / "simulated.toml", [f"rounds={rounds}", f"clients.count={clients}", "checkpoint.keep=0"]
+    )
     planted = Planted(tasks, seed=experiment.seed)
     shards: Shards = {
         (client, slot): (Shard(f"task-{task}", np.arange(EXAMPLES)),)

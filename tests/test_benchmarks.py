@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks.run import ALIKE, measured
+from benchmarks.simulate import simulated
 from benchmarks.workloads import Workload
 
 
@@ -13,3 +14,8 @@ def test_all_that_runs_in_one_process_learns_the_same(steps):
     assert [len(seconds[name]) for name in names] == [1] * 4
     assert all(result["distance"] < ALIKE for result in results.values())
     assert all(0 <= result["accuracy"] <= 1 for result in results.values())
+
+
+def test_clients_that_do_not_train_go_through_whole_rounds(tmp_path):
+    lines = simulated(tmp_path, clients=20, rounds=2, tasks=3)
+    assert [line["updates"] for line in lines] == [40, 40]
