@@ -14,10 +14,9 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
 from fltac.records.store import RunDirectory
-from fltac.records.sweeps import SweepDirectory
 from fltac.report.page import write_report
-from fltac.report.sweep_page import write_sweep_report
 from fltac.screen.watching import State, view
+from fltac.see import report
 from tests.browser import PATIENCE, browser
 
 HERE = Path(__file__).parent
@@ -47,12 +46,10 @@ def pictures(folder: Path) -> None:
 
 def map_of(folders: Sequence[Path]) -> None:
     """Accuracy against bytes of sweeps, each configuration at its best rate, with runs among the folders as bars."""
-    sweeps = [folder for folder in folders if SweepDirectory.there(folder)]
-    runs = [folder for folder in folders if folder not in sweeps]
     with tempfile.TemporaryDirectory() as scratch, browser() as started:
-        written = write_sweep_report(sweeps, Path(scratch) / "page.html", ["training.learning_rate"], runs)
-        page = opened(started, written)
-        between(page, "#figure-map", "#figure-map", HERE / "bytes.png")
+        file = Path(scratch) / "page.html"
+        report(list(folders), file, choose=["training.learning_rate"])
+        between(opened(started, file), "#figure-map", "#figure-map", HERE / "bytes.png")
 
 
 def opened(started: Browser, file: Path) -> Page:

@@ -37,12 +37,13 @@ class ClientActor:
         self.host = Host(world)
 
     def train(
-        self, round: int, orders: Sequence[Order], counts: Sequence[int], indices: Sequence[int], *payloads: bytes
+        self, round: int, bundles: Sequence[Sequence[Order]], indices: Sequence[int], *payloads: bytes
     ) -> Iterator[Any]:
-        """The updates of the first so many clients, of the next, and so on, and then the ledger."""
+        """The updates of the clients of each bundle together, and then the ledger."""
+        orders = [order for bundle in bundles for order in bundle]
         each = self.host.train(round, orders, dict(zip(indices, payloads, strict=True)))
-        for count in counts:
-            yield [next(each) for _ in range(count)]
+        for bundle in bundles:
+            yield [next(each) for _ in bundle]
         yield next(each)
 
     def evaluate(self, jobs: Sequence[Job], indices: Sequence[int], *payloads: bytes) -> list[Score]:

@@ -192,19 +192,20 @@ def spread(costs: Sequence[float], workers: int) -> list[Piece]:
     least. Source of the shrinking: Polychronopoulos and Kuck 1987, guided self-scheduling.
     """
     order = sorted(range(len(costs)), key=lambda index: (-costs[index], index))
-    bound, left, kept = LATER * sum(costs), 0.0, Piece()
-    while workers > 1 and bound >= LEAST * workers and left + costs[order[-1]] <= bound:
-        left += costs[order[-1]]
-        kept.insert(0, order.pop())  # the longest first
+    bound, left, begun = LATER * sum(costs), 0.0, len(order)
+    while workers > 1 and bound >= LEAST * workers and left + costs[order[begun - 1]] <= bound:
+        begun -= 1
+        left += costs[order[begun]]
     later, piece, size = list[Piece](), Piece(), 0.0
-    for index in kept:
-        piece, size = [*piece, index], size + costs[index]
+    for index in order[begun:]:
+        piece.append(index)
+        size += costs[index]
         if size >= max(LEAST, left / (2 * workers)):
             later.append(piece)
             piece, size, left = [], 0.0, left - size
     pieces = [Piece() for _ in range(workers)]
     loads = [0.0] * workers
-    for index in [*order, *piece]:  # the last few are too little for a call
+    for index in [*order[:begun], *piece]:  # the last few are too little for a call
         least = loads.index(min(loads))
         pieces[least].append(index)
         loads[least] += costs[index]

@@ -15,12 +15,14 @@ import ray
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from fltac.config import parse_codec
 from fltac.errors import StoppedError
 from fltac.records.left_out import LeftOut
 from fltac.runtime.actors import AggregatorActor, ClientActor
 from fltac.runtime.capacity import Need
 from fltac.runtime.pool import LOST, READY_SECONDS, Pool, Until, first_line, spread
 from fltac.server.state import Post, Setup, Step
+from fltac.wire.codecs import expected_bytes
 
 if TYPE_CHECKING:  # torch is imported while the actors start
     from fltac.client import Job, Ledger, Order
@@ -96,23 +98,25 @@ class RayRuntime:
         self, round: int, orders: Sequence[Order], post: Post, limit: tuple[float, int] | None = None
     ) -> tuple[Mapping[int, Any], Ledger]:
         from fltac.client import Ledger
-        from fltac.packing import together
+        from fltac.packing import groups, together
 
         held = self.world.held(round)
         packs = [list(pack) for _, pack in groupby(orders, key=lambda order: order.pack)]  # stay together: same bits
         costs = [sum(self._cost(held[order.client].values()) for order in pack) for pack in packs]
 
-        def bundles(piece: Sequence[int]) -> list[list[int]]:
-            clients = [order.client for index in piece for order in packs[index]]
-            sizes = [4.0 * self.world.spec.size * len(held[client]) for client in clients]
-            return [[clients[index] for index in some] for some in together(sizes, BUNDLE)]
+        update = expected_bytes(self.world.spec, (), parse_codec(self.world.experiment.wire.up))
+
+        def bundles(piece: Sequence[int]) -> list[list[Order]]:
+            """The orders of a piece, as many together as their updates fill an object."""
+            mine = [order for index in piece for order in packs[index]]
+            sizes = [float(update * len(groups(self.world, held[order.client]))) for order in mine]
+            return [[mine[index] for index in some] for some in together(sizes, BUNDLE)]
 
         def send(actor: Any, piece: Sequence[int]) -> list[Any]:
-            mine = [order for index in piece for order in packs[index]]
-            indices = sorted({index for order in mine for index in order.payloads})
-            counts = [len(clients) for clients in bundles(piece)]
-            call = actor.train.options(num_returns=len(counts) + 1)
-            return list(call.remote(round, mine, counts, indices, *[post.payloads[index] for index in indices]))
+            mine = bundles(piece)
+            indices = sorted({index for some in mine for order in some for index in order.payloads})
+            call = actor.train.options(num_returns=len(mine) + 1)
+            return list(call.remote(round, mine, indices, *[post.payloads[index] for index in indices]))
 
         until = Until(*limit, [len(pack) for pack in packs]) if limit else None
         pieces = [[index] for index in range(len(packs))] if limit else spread(costs, self.need.actors)
@@ -120,8 +124,8 @@ class RayRuntime:
         updates: dict[int, Place] = {}
         for one in done:
             *refs, _ = one.refs  # the last is the ledger's
-            for bundle, clients in zip(refs, bundles(one.piece), strict=True):
-                updates |= {client: Place(bundle, at) for at, client in enumerate(clients)}
+            for bundle, some in zip(refs, bundles(one.piece), strict=True):
+                updates |= {order.client: Place(bundle, at) for at, order in enumerate(some)}
         rows = [row for one in done for row in one.answer.rows]
         states = {client: state for one in done for client, state in one.answer.states.items()}
         gone = [LeftOut(order.client, None, *why) for index, why in sorted(lost.items()) for order in packs[index]]
