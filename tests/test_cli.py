@@ -93,7 +93,15 @@ BAD_VALUES = {
     "clustering.type=dbscan": ("clustering.type", "must be one of 'hdbscan'"),
     "clustering.min_cluster_size=1": ("clustering.min_cluster_size", "must be greater than or equal to 2"),
     "clustering.noise=drop": ("clustering.noise", "must be 'nearest', 'own' or 'last'"),
-    "merging.weights=loss": ("merging.weights", "must be 'uniform' or 'examples'"),
+    "merging.weights=loss": ("merging.weights", "must be 'uniform', 'examples' or 'agreement'"),
+    "merging.weights=agreement & adapter.gauge=random": (
+        "adapter.gauge",
+        'does not go with merging.weights = "agreement": steps of turned factors cannot be compared; set "kept"',
+    ),
+    "merging.weights=agreement & clients.fraction=0.5 & clients.select=1.5 & faults.late_weight=0.5": (
+        "faults.late_weight",
+        'does not go with merging.weights = "agreement": what a late one was sent is gone; set null',
+    ),
     "exchange.adapters=shared": (
         "clustering.type",
         'a shared adapter serves all tasks, so it goes with type = "single"',

@@ -67,6 +67,7 @@ class Alerts(Config):
     lone: bool = True  # a cluster that shrank to one slot
     moved: bool = True  # a slot that went from one living cluster to another
     left_out: bool = True  # an update was refused, or a client's work lost with its actor
+    outvoted: bool = True  # by agreement an update has no weight in its cluster
     restarted: bool = True  # a client found that what it is sent no longer fits its data, and started from v0
 
 
@@ -182,19 +183,17 @@ def cross_checks(experiment: Experiment) -> list[tuple[str, str, object]]:
 
 
 def _bound(experiment: Experiment) -> Iterator[tuple[str, str, object]]:
-    """What is trained and sent leaves some of the other choices no choice."""
+    """What is trained and sent, and how it is merged, leaves some of the other choices no choice."""
     exchange, adapter, merging = experiment.exchange, experiment.adapter, experiment.merging.type
-    rules: list[tuple[str, object, tuple[object, ...], str]] = []  # key, value, what it may be, why
+    rules: dict[str, list[tuple[str, object, tuple[object, ...], str]]] = {}  # what is given: key, value, may be, why
     if exchange.factors == "b":
-        given = 'exchange.factors = "b", where A stays v0\'s'
-        rules += [
+        rules['exchange.factors = "b", where A stays v0\'s'] = [
             ("adapter.init", adapter.init, ("shared",), "each client's B belongs to an A of its own"),
             ("adapter.gauge", adapter.gauge, ("kept",), "the turned A does not travel with its B"),
             ("merging.type", merging, BY_NUMBERS, "it makes a new A"),
         ]
     if exchange.trains == "model":
-        given = 'exchange.trains = "model"'
-        rules += [
+        rules['exchange.trains = "model"'] = [
             ("exchange.factors", exchange.factors, ("both",), "there are no factors"),
             ("adapter.gauge", adapter.gauge, ("kept",), "there are no factors to turn"),
             ("adapter.init", adapter.init, ("shared",), "all clients start from the base"),
@@ -205,17 +204,22 @@ def _bound(experiment: Experiment) -> Iterator[tuple[str, str, object]]:
             ("model.quantise", experiment.model.quantise, (None,), "integers have no gradient"),
         ]
     if exchange.data == "pooled":
-        given = 'exchange.data = "pooled"'
-        rules += [
+        rules['exchange.data = "pooled"'] = [
             ("clustering.type", experiment.clustering.type, ("each", "single", "oracle"), "there is but one client"),
             ("changes", experiment.changes, ((),), "one client holds all, always"),
             ("clients.select", experiment.clients.select, (1.0,), "there is but one client"),
             ("faults.round_deadline_s", experiment.faults.round_deadline_s, (None,), "there is but one client"),
             ("adversary", experiment.adversary, (None,), "there is but one client"),
         ]
-    for key, value, allowed, why in rules:
-        if value not in allowed:
-            yield key, f"does not go with {given}: {why}; set {' or '.join(map(json.dumps, allowed))}", value
+    if experiment.merging.weights == "agreement":
+        rules['merging.weights = "agreement"'] = [
+            ("adapter.gauge", adapter.gauge, ("kept",), "steps of turned factors cannot be compared"),
+            ("faults.late_weight", experiment.faults.late_weight, (None,), "what a late one was sent is gone"),
+        ]
+    for given, of_it in rules.items():
+        for key, value, allowed, why in of_it:
+            if value not in allowed:
+                yield key, f"does not go with {given}: {why}; set {' or '.join(map(json.dumps, allowed))}", value
 
 
 def _faults(experiment: Experiment) -> Iterator[tuple[str, str, object]]:

@@ -138,14 +138,18 @@ class Oracle(Config):
 Clustering = Hdbscan | Kmeans | Agglomerative | Spectral | Ifca | Single | Each | Oracle
 
 
+# "agreement": by how far a member's step goes where most of its cluster's go, not at all if against them
+Weights = Literal["uniform", "examples", "agreement"]
+
+
 class Mean(Config):
     type: Literal["mean"]
-    weights: Literal["uniform", "examples"] = "uniform"
+    weights: Weights = "uniform"
 
 
 class ProductSvd(Config):
     type: Literal["product_svd"]
-    weights: Literal["uniform", "examples"] = "uniform"
+    weights: Weights = "uniform"
 
 
 class TrimmedMean(Config):
@@ -165,7 +169,7 @@ class NormClip(Config):
     """The mean of members, each drawn in to where most are."""
 
     type: Literal["norm_clip"]
-    weights: Literal["uniform"] = "uniform"
+    weights: Literal["uniform", "agreement"] = "uniform"
     factor: Annotated[float, Field(gt=0)] = 1.0  # of the members' median distance from their median
 
 

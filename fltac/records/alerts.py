@@ -15,7 +15,7 @@ def alerts(line: Mapping[str, Any], known: int, clusters: Rows, updates: Rows, r
 
     `known` slots are clustered in this round, drawn or not. In the first round everything is new, which is no news.
     """
-    found = [*_levels(line, known, rules), *_left_out(line, rules)]
+    found = [*_levels(line, known, rules), *_left_out(line, rules), *_outvoted(updates, rules)]
     if line["round"] > 1:
         found += [*_events(clusters, rules), *_moves(clusters, updates, rules)]
     return [{"round": line["round"], **alert} for alert in found]
@@ -45,6 +45,16 @@ def _left_out(line: Mapping[str, Any], rules: Alerts) -> Iterator[dict[str, Any]
         if rules.left_out and one["why"] != "late":  # over-selection means some to be late
             text = f"nothing is merged of client {one['client']}: {one['why']}, {one['what']}"
             yield _alert("left_out", text, "left_out in rounds.jsonl", client=one["client"], slot=one["slot"])
+
+
+def _outvoted(updates: Rows, rules: Alerts) -> Iterator[dict[str, Any]]:
+    for row in updates:
+        if rules.outvoted and row.get("weight") == 0:
+            text = (
+                f"client {row['client']}, slot {row['slot']} stepped against most of its cluster and counts for nothing"
+            )
+            look_at = "what the client sends, round for round: weight and outlier in updates"
+            yield _alert("outvoted", text, look_at, cluster=row["cluster"], client=row["client"], slot=row["slot"])
 
 
 def _events(clusters: Rows, rules: Alerts) -> Iterator[dict[str, Any]]:

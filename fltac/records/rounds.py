@@ -34,10 +34,8 @@ UPDATES = pa.schema(
         ("bytes_down_header", pa.int64()),
         ("num_examples", pa.int64()),
         ("refused", pa.string()),  # why it is not merged: then all that the server found is null; null where it is
-        (
-            "outlier",
-            pa.float64(),
-        ),  # distance from its cluster's median, of the members' median; null where they are few
+        ("outlier", pa.float64()),  # distance from its cluster's median, by the median of these; null where few
+        ("weight", pa.float64()),  # its share of its cluster, before anything is trimmed or drawn in
         ("tokens", pa.int64()),  # trained on, over all steps
         ("simulated_s", pa.float64()),  # of the client's whole round, by [network]
         ("restarted", pa.bool_()),  # the client started from v0: what it was sent no longer fitted its data

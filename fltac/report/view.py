@@ -25,6 +25,7 @@ SEEN = {
     "conflicts": ("map", "confusion"),
     "bytes": ("bytes",),
     "left_out": ("bytes",),
+    "outvoted": ("map",),
     "restarted": ("map", "lineage"),
 }
 ELSEWHERE = ("lineage", "map")  # born, split, merged, lone, moved, churn

@@ -18,7 +18,7 @@ from fltac.server.clustering import CLUSTERERS, Hints, warm_up
 from fltac.server.comparing import compared
 from fltac.server.diagnostics import Sight, churn, cluster_rows, update_rows
 from fltac.server.evolution import layer_rows, sketches
-from fltac.server.merging import AVERAGES, MERGERS, aggregation_error, outlier_scores, weights
+from fltac.server.merging import AVERAGES, MERGERS, aggregation_error, agreement, outlier_scores, weights
 from fltac.server.posting import by_client, post
 from fltac.server.screening import require_enough, taken, usual
 from fltac.server.settling import conflicts, settle
@@ -63,7 +63,8 @@ class Aggregator:
         with threads.limit(limits=1):  # the same sums in the same order on every machine of a kind
             came, refused, kept = taken(self.setup, state, sent, late)
             compared = self.setup.similarity.of == "step"
-            starts = self._starts(state, [update for update in came if compared or update.change])
+            every = compared or self.setup.merging.weights == "agreement"
+            starts = self._starts(state, [update for update in came if every or update.change])
             updates, strange = usual(self.setup, [self._whole(update, starts.get(update.key)) for update in came])
             require_enough(self.setup, state.round + 1, updates, refused := refused + strange)
             known = {**state.adapters, **{update.key: update.adapter for update in updates}}
@@ -72,14 +73,14 @@ class Aggregator:
             began = time.perf_counter()
             sight = self._sight(state, known, since, heard, updates)
             clustered = time.perf_counter()
-            clusters, errors, outliers = self._merged(state, updates, sight)
+            clusters, errors, shares = self._merged(state, updates, sight, starts)
             merged = time.perf_counter()
             start, spec = self.setup.start, self.setup.spec
             adapters = [update.adapter for update in updates]
             within = np.array([sight.ids[update.key] for update in updates])
             draw = generator(self.setup.seed, "layers", state.round + 1)
             report = Step(
-                updates=update_rows(updates, sight, state.labels, sketches(adapters, start, spec), outliers),
+                updates=update_rows(updates, sight, state.labels, sketches(adapters, start, spec), shares),
                 clusters=cluster_rows(sight, errors, state.labels),
                 layers=layer_rows(adapters, start, within, spec, draw),
                 labels=sight.ids,
@@ -167,12 +168,12 @@ class Aggregator:
         return Sight(keys, points, found, ids, events, next_id, stays)
 
     def _merged(
-        self, state: State, updates: Sequence[Update], sight: Sight
-    ) -> tuple[dict[int, Cluster], dict[int, float], dict[Key, float | None]]:
-        """The clusters of this round, v0 among them, the aggregation error of those that were merged, and how far each
-        update lies from the others of its cluster."""
+        self, state: State, updates: Sequence[Update], sight: Sight, starts: Mapping[Key, np.ndarray]
+    ) -> tuple[dict[int, Cluster], dict[int, float], dict[Key, dict[str, float | None]]]:
+        """The clusters of this round, v0 among them, the aggregation error of those that were merged, and of each
+        update how far it lies from the others of its cluster and its weight there."""
         clusters = dict(state.clusters) if sight.found.final else {START: state.clusters[START]}
-        errors, outliers = {}, dict[Key, float | None]()
+        errors, shares = {}, dict[Key, dict[str, float | None]]()
         names = self._head_names(state.round + 1)
         groups: dict[int, list[Update]] = {cluster: [] for cluster in sorted(set(sight.ids.values()))}
         for update in updates:
@@ -185,28 +186,36 @@ class Aggregator:
             origin = cluster if cluster in state.clusters else came.get(cluster, START)
             before = state.clusters[origin]  # a new cluster begins with what its first known member had
             if members:
-                clusters[cluster], errors[cluster] = self._merge(
-                    members, names, {} if origin == START else before.heads, state.round + 1
+                worth = self._worth(members, starts, state.round + 1)
+                clusters[cluster], errors[cluster], weight = self._merge(
+                    members, worth, names, {} if origin == START else before.heads
                 )
                 scores = outlier_scores([update.adapter for update in members])
-                outliers |= {update.key: score for update, score in zip(members, scores, strict=True)}
+                for update, score, share in zip(members, scores, weight.tolist(), strict=True):
+                    shares[update.key] = {"outlier": score, "weight": share}
             else:  # only absent slots: they keep what they had
                 clusters[cluster] = before
-        return clusters, errors, outliers
+        return clusters, errors, shares
+
+    def _worth(self, members: Sequence[Update], starts: Mapping[Key, np.ndarray], round: int) -> np.ndarray:
+        """(n,) what members count for, whatever examples they have: late ones less, and by agreement, where asked."""
+        late = self.setup.faults.late_weight or 1.0
+        worth = np.array([1.0 if update.round == round else late for update in members])
+        if self.setup.merging.weights == "agreement":
+            worth *= agreement([update.adapter for update in members], [starts[update.key] for update in members])
+        return worth
 
     def _merge(
         self,
         members: Sequence[Update],
+        worth: np.ndarray,
         names: Mapping[Key, Sequence[str]],
         old_heads: Mapping[str, np.ndarray],
-        round: int,
-    ) -> tuple[Cluster, float]:
+    ) -> tuple[Cluster, float, np.ndarray]:
+        """The cluster's adapter and heads, its aggregation error, and the members' weights (n,)."""
         adapters = [update.adapter for update in members]
         examples = np.array([update.num_examples for update in members])
         merging = self.setup.merging
-        late = self.setup.faults.late_weight or 1.0
-        by_examples = merging.weights == "examples"
-        worth = np.array([1.0 if update.round == round else late for update in members])
         weight = weights(examples, merging.weights, worth)
         adapter = MERGERS[merging.type](adapters, weight, merging, self.setup.spec)
         groups: dict[str, list[tuple[Head, float]]] = {}
@@ -215,10 +224,11 @@ class Aggregator:
                 groups.setdefault(name, []).append((head, one))
         heads = dict(old_heads)
         for name, group in groups.items():  # equal shapes only; a head is merged by its own task's examples
-            counts = np.array([one * (head.num_examples if by_examples else 1.0) for head, one in group])
+            counts = np.array([head.num_examples for head, _ in group])
+            share = weights(counts, merging.weights, np.array([one for _, one in group]))
             stacked = np.stack([head.matrix for head, _ in group])
-            heads[name] = AVERAGES[merging.type](stacked, counts / counts.sum(), merging)
-        return Cluster(adapter, heads), aggregation_error(adapters, adapter, weight, self.setup.spec)
+            heads[name] = AVERAGES[merging.type](stacked, share, merging)
+        return Cluster(adapter, heads), aggregation_error(adapters, adapter, weight, self.setup.spec), weight
 
     def _head_names(self, round: int) -> dict[Key, list[str]]:
         """Of an update's heads: the shape; where one adapter is shared, the tasks that the baseline is told."""

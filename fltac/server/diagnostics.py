@@ -42,10 +42,10 @@ def update_rows(
     sight: Sight,
     last: Mapping[Key, int],
     sketches: np.ndarray | None,
-    outliers: Mapping[Key, float | None],
+    merged: Mapping[Key, Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
     """A row an update: its cluster, the one it came from where that is another, its place in the plane, its sketch,
-    how far it lies from the others of its cluster."""
+    and what the merge says of it."""
     place, xy, firmness = {key: i for i, key in enumerate(sight.keys)}, plane(sight.points), sight.found.membership
     rows = []
     for index, update in enumerate(updates):
@@ -59,7 +59,7 @@ def update_rows(
                 "membership": None if firmness is None else float(firmness[at]),
                 "restarted": update.afresh,
                 "is_noise": bool(sight.found.labels[at] < 0),
-                "outlier": outliers[update.key],
+                **merged[update.key],
                 "norm": float(np.linalg.norm(update.adapter)),
                 "x": float(xy[at, 0]),
                 "y": float(xy[at, 1]),

@@ -32,6 +32,7 @@ CASES = {
     "lone": ({"clusters": event("kept", 1, 2)}, ("lone", 7, None, None, 1, None)),
     "moved": ({"updates": [STAYED[0] | {"moved_from": 1}]}, ("moved", 0, 3, 1, None, None)),
     "left_out": ({"line": QUIET | {"left_out": [LOST]}}, ("left_out", None, 3, None, None, None)),
+    "outvoted": ({"updates": [STAYED[0] | {"weight": 0.0}]}, ("outvoted", 0, 3, 1, None, None)),
     "restarted": ({"updates": [STAYED[0] | {"restarted": True}]}, ("restarted", 0, 3, 1, None, None)),
 }
 

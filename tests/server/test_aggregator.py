@@ -361,6 +361,29 @@ def test_steps_are_compared_since_what_was_sent():
     assert all(np.array_equal(absent.since[key], sent[key]) for key in TASKS if key != (0, 0))
 
 
+@pytest.mark.parametrize("down", ["float32", "int8"])
+def test_who_steps_against_its_cluster_counts_for_nothing_there(down):
+    """From what it was sent, as the wire rounded it; adapter and head."""
+    tasks = {(client, 0): "apples" for client in range(5)}
+    merging = Mean(type="mean", weights="agreement")
+    server = Aggregator(setup(tasks, clustering=SINGLE, merging=merging, down=down))
+    first = trained(server.setup, tasks=tasks)
+    state, step = server.step(server.start(), payloads(first.values()))
+    assert [row["weight"] for row in step.updates] == pytest.approx([0.2] * 5, rel=0.01)
+    sent = decode(server.post(state).payloads[0], SPEC).adapter
+    second = {key: replace(one, adapter=sent + one.adapter) for key, one in trained(server.setup, 2, tasks).items()}
+    second[3, 0] = replace(second[3, 0], adapter=2 * sent - second[3, 0].adapter)
+    state, step = server.step(state, payloads(second.values()))
+    share = np.array([row["weight"] for row in step.updates])
+    assert share[3] == 0
+    assert share.sum() == pytest.approx(1)
+    merged = state.clusters[state.labels[0, 0]]
+    np.testing.assert_allclose(merged.adapter, share @ [one.adapter for one in second.values()], rtol=1e-5)
+    (head,) = merged.heads.values()
+    expected = np.tensordot(share, [one.heads[0].matrix for one in second.values()], axes=1)
+    np.testing.assert_allclose(head, expected, atol=1e-6)
+
+
 def test_slots_of_one_cluster_share_a_payload():
     server = Aggregator(setup())
     state, step = server.step(server.start(), payloads(trained(server.setup).values()))
