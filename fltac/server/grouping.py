@@ -12,6 +12,7 @@ import numpy as np
 from fltac.server.similarity import RESOLUTION
 
 BLOCK = 2**21  # scores that are there at once while all pairs are looked at
+CROWD = 1000  # groups beyond which those that are gone are forgotten, so that nothing is computed of them
 
 
 class Groups:
@@ -26,7 +27,9 @@ class Groups:
         self.labels[~loose] = at
         self.labels[loose] = len(clusters) + np.arange(loose.sum())
         count = len(clusters) + int(loose.sum())
-        self.owners = owners
+        self.members = np.split(np.argsort(self.labels, kind="stable"), np.cumsum(np.bincount(self.labels))[:-1])
+        self.owners, self.by_owner, self.points = owners, np.argsort(owners, kind="stable"), np.bincount(owners)
+        self.ends = np.cumsum(self.points)  # of each owner's points in by_owner
         self.whole = np.arange(count) < len(clusters)  # (g,) was a cluster, and not a loose point
         self.alive = np.ones(count, dtype=bool)
         self.sizes = np.bincount(self.labels, minlength=count).astype(np.float64)
@@ -37,23 +40,28 @@ class Groups:
     def merge(self, score: Callable[[np.ndarray], np.ndarray]) -> None:
         """Puts the pair together that scores best while its score is above zero; `score` is of rows, (k,) -> (k, g).
 
-        Each group remembers the best that it was ever told. A merge changes the scores of one group alone, so that what
-        is remembered is never too low, and is looked up again only where it is the highest of all.
+        Each group remembers its best, and what its second best is at most. A merge changes the scores of one group
+        alone, so that this is looked up again only where the best was lost to the second.
         """
-        best, partner = self._best(np.arange(len(self.alive)), score)
-        while (best > 0).any():
-            one = int(best.argmax())
+        best, second, partner = self._best(np.arange(len(self.alive)), score)
+        while len(best) and best[one := int(best.argmax())] > 0:
             if partner[one] < 0:
-                best[one], partner[one] = (value[0] for value in self._best(np.array([one]), score))
+                best[one], second[one], partner[one] = (value[0] for value in self._best(np.array([one]), score))
                 continue
             one, other = sorted((one, int(partner[one])))
             self._join(one, other)
-            best[other] = -np.inf
             told = self._scores(np.array([one]), score)[0]
-            partner[np.isin(partner, (one, other))] = -1  # what they remember may be too high by now
-            better = self.alive & (told >= best)
+            lost = (partner == one) | (partner == other)  # what they remember of it is out of date
+            best[lost], partner[lost] = second[lost], -1
+            better = told >= best
+            second = np.where(better & ~lost, best, np.maximum(second, np.where(better, -np.inf, told)))
             best[better], partner[better] = told[better], one
-            best[one], partner[one] = told.max(), told.argmax()
+            best[other] = -np.inf
+            best[one], second[one], partner[one] = (value[0] for value in _highest(told[None]))
+            if len(best) > CROWD and 2 * self.alive.sum() < len(best):
+                kept = self.alive.copy()
+                place = self._forget()
+                best, second, partner = best[kept], second[kept], np.where(partner < 0, -1, place[partner])[kept]
 
     def mean_cosine(self, rows: np.ndarray, least: float | None) -> np.ndarray:
         """Of members around the mean; of two whole clusters if they are reliably more alike than `least`, or never."""
@@ -74,14 +82,14 @@ class Groups:
         mean = self.kin[rows] @ self.kin.T / (self.sizes[rows, None] * self.sizes)
         return np.asarray(np.nan_to_num(mean / np.sqrt(product), nan=-np.inf))
 
-    def _best(self, rows: np.ndarray, score: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """The highest score of each row, and with whom."""
-        best, partner = np.empty(len(rows)), np.empty(len(rows), dtype=np.int64)
+    def _best(
+        self, rows: np.ndarray, score: Callable[[np.ndarray], np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The highest score of each row, the second, and with whom it has the highest."""
         step = max(1, BLOCK // max(len(self.alive), 1))
-        for at in range(0, len(rows), step):
-            scores = self._scores(rows[at : at + step], score)
-            best[at : at + step], partner[at : at + step] = scores.max(axis=1), scores.argmax(axis=1)
-        return best, partner
+        parts = [_highest(self._scores(rows[at : at + step], score)) for at in range(0, len(rows), step)]
+        best, second, partner = (np.concatenate(part) for part in zip(*parts, strict=True)) if parts else (rows,) * 3
+        return best, second, partner
 
     def _scores(self, rows: np.ndarray, score: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """Scores of rows, -inf for those that may never be put together."""
@@ -89,17 +97,41 @@ class Groups:
         scores[~self.alive[rows]] = -np.inf
         scores[:, ~self.alive] = -np.inf
         for place, row in enumerate(rows):
-            there = np.zeros(int(self.owners.max(initial=0)) + 1, dtype=bool)
-            there[self.owners[self.labels == row]] = True
-            scores[place, self.labels[there[self.owners]]] = -np.inf  # itself, too
+            scores[place, self.labels[self._barred(row)]] = -np.inf
         return scores
 
+    def _barred(self, group: int) -> np.ndarray:
+        """All points of those who have one in the group, its own among them."""
+        owners = self.owners[self.members[group]]
+        count = self.points[owners]
+        found: np.ndarray = np.repeat(self.ends[owners] - np.cumsum(count), count) + np.arange(count.sum())
+        return np.asarray(self.by_owner[found])
+
     def _join(self, one: int, other: int) -> None:
-        self.labels[self.labels == other] = one
+        self.labels[self.members[other]] = one
+        self.members[one] = np.concatenate([self.members[one], self.members[other]])
         self.alive[other] = False
         for sums in (self.sizes, self.own, self.seen, self.kin):
             sums[one] += sums[other]
         self.square[one] = (self.kin[one] ** 2).sum()
+
+    def _forget(self) -> np.ndarray:
+        """Leaves out the groups that are gone; returns the new place of each that is there."""
+        kept = self.alive
+        place = np.cumsum(kept) - 1
+        self.labels = place[self.labels]
+        self.members = [self.members[one] for one in np.flatnonzero(kept)]
+        for name in ("whole", "sizes", "own", "square", "seen", "kin", "alive"):
+            setattr(self, name, getattr(self, name)[kept])
+        return place
+
+
+def _highest(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each row (k, g) the highest, the second (-inf where there is none), and where the highest is."""
+    where = scores.argmax(axis=1)
+    rest = scores.copy()
+    rest[np.arange(len(scores)), where] = -np.inf
+    return scores.max(axis=1), rest.max(axis=1), where
 
 
 def change_over(labels: np.ndarray, kin: np.ndarray, owners: np.ndarray, fixed: np.ndarray) -> None:
@@ -133,6 +165,7 @@ class _Moves:
         np.add.at(self.held, (owners, self.at), 1)
         self.own = np.empty(len(labels))  # (n,) how much each is like its own group
         self.like = np.empty((len(labels), count))  # and like the others, -inf for those that take it not
+        self.products = kin @ self.totals.T  # (n, k)
         for group in range(count):
             self._look(group)
 
@@ -144,9 +177,11 @@ class _Moves:
         if not gain[one] > RESOLUTION:
             return False
         old, new = self.at[one], int(self.like[one].argmax())
+        products = self.kin @ self.kin[one]
         for group, sign in ((old, -1), (new, 1)):
             self.sizes[group] += sign
             self.totals[group] += sign * self.kin[one]
+            self.products[:, group] += sign * products
             self.squares[group] += sign * self.square[one]
             self.held[self.owners[one], group] += sign
         self.at[one] = new
@@ -159,7 +194,7 @@ class _Moves:
         within = (total @ total - self.squares[group]) / max(size * (size - 1), 1)
         within = 0.0 if size < 2 else within  # one alone, and those who are not alike, take in nobody
         scale = np.sqrt(within) if within > 0 else np.inf
-        like = (self.kin @ total - mine * self.square) / np.maximum(size - mine, 1) / scale
+        like = (self.products[:, group] - mine * self.square) / np.maximum(size - mine, 1) / scale
         self.own[mine] = like[mine]
         taken = self.held[self.owners, group] - mine > 0
         self.like[:, group] = np.where(mine | taken | (within <= 0), -np.inf, like)

@@ -45,6 +45,21 @@ def test_the_most_alike_are_put_together_until_none_are(seed, count):
     assert found == {frozenset(map(int, one)) for one in plain(points, labels, loose, owners)}
 
 
+@given(seeds)
+def test_to_forget_what_is_gone_changes_nothing(seed):
+    points, labels, loose, owners = drawn(seed, 60)
+    both = []
+    for crowd in (1000, 4):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("fltac.server.grouping.CROWD", crowd)
+            groups = Groups(labels, loose, owners, points, points)
+            groups.merge(lambda rows, groups=groups: groups.mean_cosine(rows, 0.1))
+            groups.merge(lambda rows, groups=groups: groups.reliable_cosine(rows) - 0.3)
+        both.append({frozenset(np.flatnonzero(groups.labels == one).tolist()) for one in np.unique(groups.labels)})
+    assert both[0] == both[1]
+    assert len(groups.alive) < len(both[0]) * 2 + 4
+
+
 def test_what_is_gone_is_not_merged_again():
     points, labels, loose, owners = drawn(3, 40)
     groups = Groups(labels, loose, owners, points, points)
