@@ -39,11 +39,12 @@ def main() -> None:
     asked.add_argument("--attacks", nargs="+", choices=ATTACKS, default=ATTACKS)
     asked.add_argument("--defences", nargs="+", choices=DEFENCES, default=list(DEFENCES))
     options = asked.parse_args()
+    defences = list(dict.fromkeys(["mean", *options.defences]))  # what the others are held against
     clean = itertools.chain(
         itertools.product(options.methods, ["clean"], ["mean"]),
-        itertools.product(options.methods[:1], ["clean"], options.defences),
+        itertools.product(options.methods[:1], ["clean"], defences),
     )
-    keys = list(dict.fromkeys([*clean, *itertools.product(options.methods, options.attacks, options.defences)]))
+    keys = list(dict.fromkeys([*clean, *itertools.product(options.methods, options.attacks, defences)]))
     cases = {" ".join(key): overrides(*key) for key in keys}
     done = runs(HERE / "poisoned.toml", cases, options)
     print("| method | attack | merge | mean accuracy | lost, points | marked taken for the class | ARI, last round |")

@@ -100,8 +100,10 @@ BAD_VALUES = {
     ),
     "merging.weights=agreement & clients.fraction=0.5 & clients.select=1.5 & faults.late_weight=0.5": (
         "faults.late_weight",
-        'does not go with merging.weights = "agreement": what a late one was sent is gone; set null',
+        'does not go with merging.weights = "agreement": what a late one was sent is gone; leave it out',
     ),
+    "merging.weights=agreement & adapter.init=per-client": ("adapter.init", "different A cannot be compared"),
+    "merging.weights=agreement & wire.up=int8+top0.1": ("wire.up", "by +top each sends other numbers; leave it out"),
     "exchange.adapters=shared": (
         "clustering.type",
         'a shared adapter serves all tasks, so it goes with type = "single"',

@@ -109,6 +109,6 @@ def test_every_rule_of_alerts_is_a_value_of_the_label():
     line = {"round": 2, "noise": 9, "conflicts": 9, "churn": 1.0, "bytes_up": 9, "bytes_down": 9}
     line["left_out"] = [{"client": 0, "slot": 0, "why": "norm", "what": "is absurd"}]
     clusters = [{"cluster": c, "event": e, "size": 1, "left": 1} for c, e in enumerate(("born", "split", "merged"))]
-    updates = [{"client": 0, "slot": 0, "cluster": 2, "moved_from": 2, "restarted": True, "weight": 0.0}]
+    updates = [{"client": 0, "slot": 0, "cluster": 2, "moved_from": 2, "restarted": True, "agreement": -1.0}]
     rules = {alert["rule"] for alert in alerts(line, 10, clusters, updates, Alerts(bytes=1))}
     assert rules == set(RULES)

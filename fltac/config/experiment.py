@@ -67,7 +67,7 @@ class Alerts(Config):
     lone: bool = True  # a cluster that shrank to one slot
     moved: bool = True  # a slot that went from one living cluster to another
     left_out: bool = True  # an update was refused, or a client's work lost with its actor
-    outvoted: bool = True  # by agreement an update has no weight in its cluster
+    outvoted: bool = True  # by merging.weights = "agreement": an update goes against its cluster's
     restarted: bool = True  # a client found that what it is sent no longer fits its data, and started from v0
 
 
@@ -214,12 +214,15 @@ def _bound(experiment: Experiment) -> Iterator[tuple[str, str, object]]:
     if experiment.merging.weights == "agreement":
         rules['merging.weights = "agreement"'] = [
             ("adapter.gauge", adapter.gauge, ("kept",), "steps of turned factors cannot be compared"),
+            ("adapter.init", adapter.init, ("shared",), "steps of B that belong to different A cannot be compared"),
             ("faults.late_weight", experiment.faults.late_weight, (None,), "what a late one was sent is gone"),
+            ("wire.up", parse_codec(experiment.wire.up).top, (None,), "by +top each sends other numbers"),
         ]
     for given, of_it in rules.items():
         for key, value, allowed, why in of_it:
             if value not in allowed:
-                yield key, f"does not go with {given}: {why}; set {' or '.join(map(json.dumps, allowed))}", value
+                what = "leave it out" if allowed == (None,) else f"set {' or '.join(map(json.dumps, allowed))}"
+                yield key, f"does not go with {given}: {why}; {what}", value
 
 
 def _faults(experiment: Experiment) -> Iterator[tuple[str, str, object]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from fltac.config import Alerts
 
 Rows = Sequence[Mapping[str, Any]]
+CLEAR = 1.5  # standard errors: see `fltac.server.agreeing`; two attackers of ten lie at -2.5, one of five at -1.6
 
 
 def alerts(line: Mapping[str, Any], known: int, clusters: Rows, updates: Rows, rules: Alerts) -> list[dict[str, Any]]:
@@ -48,13 +50,21 @@ def _left_out(line: Mapping[str, Any], rules: Alerts) -> Iterator[dict[str, Any]
 
 
 def _outvoted(updates: Rows, rules: Alerts) -> Iterator[dict[str, Any]]:
+    clusters: dict[int, list[Mapping[str, Any]]] = {}
     for row in updates:
-        if rules.outvoted and row.get("weight") == 0:
-            text = (
-                f"client {row['client']}, slot {row['slot']} stepped against most of its cluster and counts for nothing"
-            )
-            look_at = "what the client sends, round for round: weight and outlier in updates"
-            yield _alert("outvoted", text, look_at, cluster=row["cluster"], client=row["client"], slot=row["slot"])
+        if rules.outvoted and row.get("agreement") is not None:
+            clusters.setdefault(row["cluster"], []).append(row)
+    look_at = "what they send, round for round: agreement, weight and outlier in updates"
+    for cluster, rows in sorted(clusters.items()):
+        usual = median(row["agreement"] for row in rows)
+        if usual <= -1:
+            text = f"cluster {cluster}: its members go several ways and none is a majority's, so that all count alike"
+            yield _alert("outvoted", text, look_at, cluster=cluster, value=usual, bound=-1.0)
+        for row in rows:
+            if usual >= CLEAR and row["agreement"] <= -CLEAR:  # by chance one or the other may be, hardly both
+                text = f"client {row['client']}, slot {row['slot']} goes against its cluster and counts for nothing"
+                place = {"cluster": cluster, "client": row["client"], "slot": row["slot"]}
+                yield _alert("outvoted", text, look_at, **place, value=row["agreement"], bound=-CLEAR)
 
 
 def _events(clusters: Rows, rules: Alerts) -> Iterator[dict[str, Any]]:

@@ -35,6 +35,7 @@ UPDATES = pa.schema(
         ("num_examples", pa.int64()),
         ("refused", pa.string()),  # why it is not merged: then all that the server found is null; null where it is
         ("outlier", pa.float64()),  # distance from its cluster's median, by the median of these; null where few
+        ("agreement", pa.float64()),  # of its step with the others' in its cluster, in standard errors; null: not asked
         ("weight", pa.float64()),  # its share of its cluster, before anything is trimmed or drawn in
         ("tokens", pa.int64()),  # trained on, over all steps
         ("simulated_s", pa.float64()),  # of the client's whole round, by [network]

@@ -13,12 +13,13 @@ from threadpoolctl import ThreadpoolController
 
 from fltac.config import Settling
 from fltac.seeds import generator
+from fltac.server.agreeing import agreement, worth
 from fltac.server.choosing import first_clusters
 from fltac.server.clustering import CLUSTERERS, Hints, warm_up
 from fltac.server.comparing import compared
 from fltac.server.diagnostics import Sight, churn, cluster_rows, update_rows
 from fltac.server.evolution import layer_rows, sketches
-from fltac.server.merging import AVERAGES, MERGERS, aggregation_error, agreement, outlier_scores, weights
+from fltac.server.merging import AVERAGES, MERGERS, aggregation_error, outlier_scores, weights
 from fltac.server.posting import by_client, post
 from fltac.server.screening import require_enough, taken, usual
 from fltac.server.settling import conflicts, settle
@@ -64,7 +65,8 @@ class Aggregator:
             came, refused, kept = taken(self.setup, state, sent, late)
             compared = self.setup.similarity.of == "step"
             every = compared or self.setup.merging.weights == "agreement"
-            starts = self._starts(state, [update for update in came if every or update.change])
+            sent_to = self._sent(state, [update for update in came if every or update.change])
+            starts = self._starts(came, sent_to)
             updates, strange = usual(self.setup, [self._whole(update, starts.get(update.key)) for update in came])
             require_enough(self.setup, state.round + 1, updates, refused := refused + strange)
             known = {**state.adapters, **{update.key: update.adapter for update in updates}}
@@ -73,7 +75,7 @@ class Aggregator:
             began = time.perf_counter()
             sight = self._sight(state, known, since, heard, updates)
             clustered = time.perf_counter()
-            clusters, errors, shares = self._merged(state, updates, sight, starts)
+            clusters, errors, shares = self._merged(state, updates, sight, sent_to)
             merged = time.perf_counter()
             start, spec = self.setup.start, self.setup.spec
             adapters = [update.adapter for update in updates]
@@ -101,8 +103,8 @@ class Aggregator:
         """What is sent after a step, see `fltac.server.posting`."""
         return post(self.setup, state)
 
-    def _starts(self, state: State, updates: Sequence[Update]) -> dict[Key, np.ndarray]:
-        """What the updates set out from: as the wire rounded it, decoded once a payload."""
+    def _sent(self, state: State, updates: Sequence[Update]) -> dict[Key, np.ndarray]:
+        """What their slots were sent: as the wire rounded it, decoded once a payload."""
         if not updates:
             return {}
         post = self.post(state)
@@ -114,10 +116,13 @@ class Aggregator:
             address = addresses[update.key]
             sent[update.key] = address.menu[update.choice] if address.menu else address.payload
         adapters = {payload: self._arrived(post.payloads[payload]) for payload in set(sent.values())}
-        starts = {update.client: self.setup.own_starts.get(update.client, self.setup.start) for update in updates}
-        return {
-            update.key: starts[update.client] if update.afresh else adapters[sent[update.key]] for update in updates
-        }
+        return {key: adapters[payload] for key, payload in sent.items()}
+
+    def _starts(self, updates: Sequence[Update], sent: Mapping[Key, np.ndarray]) -> dict[Key, np.ndarray]:
+        """What those of them set out from of which it is known what they were sent: that, or anew from v0."""
+        anew = {update.key for update in updates if update.afresh}
+        v0 = self.setup.own_starts
+        return {key: v0.get(key[0], self.setup.start) if key in anew else start for key, start in sent.items()}
 
     def _arrived(self, payload: bytes) -> np.ndarray:
         return self.setup.whole(decode(payload, self.setup.spec).adapter)
@@ -168,10 +173,10 @@ class Aggregator:
         return Sight(keys, points, found, ids, events, next_id, stays)
 
     def _merged(
-        self, state: State, updates: Sequence[Update], sight: Sight, starts: Mapping[Key, np.ndarray]
+        self, state: State, updates: Sequence[Update], sight: Sight, sent: Mapping[Key, np.ndarray]
     ) -> tuple[dict[int, Cluster], dict[int, float], dict[Key, dict[str, float | None]]]:
         """The clusters of this round, v0 among them, the aggregation error of those that were merged, and of each
-        update how far it lies from the others of its cluster and its weight there."""
+        update how far it lies from the others of its cluster, how it agrees with them, its weight there."""
         clusters = dict(state.clusters) if sight.found.final else {START: state.clusters[START]}
         errors, shares = {}, dict[Key, dict[str, float | None]]()
         names = self._head_names(state.round + 1)
@@ -186,46 +191,58 @@ class Aggregator:
             origin = cluster if cluster in state.clusters else came.get(cluster, START)
             before = state.clusters[origin]  # a new cluster begins with what its first known member had
             if members:
-                worth = self._worth(members, starts, state.round + 1)
+                agree = self._agreement(
+                    members, sent, generator(self.setup.seed, "agreement", state.round + 1, cluster)
+                )
+                counts = self._late(members, state.round + 1) * (1.0 if agree is None else worth(agree))
                 clusters[cluster], errors[cluster], weight = self._merge(
-                    members, worth, names, {} if origin == START else before.heads
+                    members, counts, names, {} if origin == START else before.heads
                 )
                 scores = outlier_scores([update.adapter for update in members])
-                for update, score, share in zip(members, scores, weight.tolist(), strict=True):
-                    shares[update.key] = {"outlier": score, "weight": share}
+                agreed = [None] * len(members) if agree is None else agree.tolist()
+                for update, *said in zip(members, scores, agreed, weight.tolist(), strict=True):
+                    shares[update.key] = dict(zip(("outlier", "agreement", "weight"), said, strict=True))
             else:  # only absent slots: they keep what they had
                 clusters[cluster] = before
         return clusters, errors, shares
 
-    def _worth(self, members: Sequence[Update], starts: Mapping[Key, np.ndarray], round: int) -> np.ndarray:
-        """(n,) what members count for, whatever examples they have: late ones less, and by agreement, where asked."""
+    def _late(self, members: Sequence[Update], round: int) -> np.ndarray:
+        """(n,) what members count for by the round that they were made in."""
         late = self.setup.faults.late_weight or 1.0
-        worth = np.array([1.0 if update.round == round else late for update in members])
-        if self.setup.merging.weights == "agreement":
-            worth *= agreement([update.adapter for update in members], [starts[update.key] for update in members])
-        return worth
+        return np.array([1.0 if update.round == round else late for update in members])
+
+    def _agreement(
+        self, members: Sequence[Update], sent: Mapping[Key, np.ndarray], draw: np.random.Generator
+    ) -> np.ndarray | None:
+        """(n,) how their steps agree, where it is asked for: from what they were sent, whatever they say."""
+        if self.setup.merging.weights != "agreement":
+            return None
+        return agreement([update.adapter for update in members], [sent[update.key] for update in members], draw)
 
     def _merge(
         self,
         members: Sequence[Update],
-        worth: np.ndarray,
+        counts: np.ndarray,
         names: Mapping[Key, Sequence[str]],
         old_heads: Mapping[str, np.ndarray],
     ) -> tuple[Cluster, float, np.ndarray]:
-        """The cluster's adapter and heads, its aggregation error, and the members' weights (n,)."""
+        """The cluster's adapter and heads, its aggregation error, and the members' weights (n,), who count so much,
+        whatever examples they have."""
         adapters = [update.adapter for update in members]
         examples = np.array([update.num_examples for update in members])
         merging = self.setup.merging
-        weight = weights(examples, merging.weights, worth)
+        weight = weights(examples, merging.weights, counts)
         adapter = MERGERS[merging.type](adapters, weight, merging, self.setup.spec)
         groups: dict[str, list[tuple[Head, float]]] = {}
-        for update, one in zip(members, worth.tolist(), strict=True):
+        for update, one in zip(members, counts.tolist(), strict=True):
             for name, head in zip(names[update.key], update.heads, strict=False):  # local heads are not sent
                 groups.setdefault(name, []).append((head, one))
         heads = dict(old_heads)
         for name, group in groups.items():  # equal shapes only; a head is merged by its own task's examples
-            counts = np.array([head.num_examples for head, _ in group])
-            share = weights(counts, merging.weights, np.array([one for _, one in group]))
+            each = np.array([one for _, one in group])
+            if counts.any() and not each.any() and name in heads:
+                continue  # only those have it who count for nothing: it stays as it was
+            share = weights(np.array([head.num_examples for head, _ in group]), merging.weights, each)
             stacked = np.stack([head.matrix for head, _ in group])
             heads[name] = AVERAGES[merging.type](stacked, share, merging)
         return Cluster(adapter, heads), aggregation_error(adapters, adapter, weight, self.setup.spec), weight

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -23,26 +23,6 @@ def weights(num_examples: np.ndarray, rule: str, worth: np.ndarray | float = 1.0
     """
     raw = worth * (num_examples.astype(np.float64) if rule == "examples" else np.ones(len(num_examples)))
     return np.asarray(raw / raw.sum() if raw.any() else np.full(len(raw), 1 / len(raw)))
-
-
-def agreement(now: Rows, sent: Rows) -> np.ndarray:
-    """(n,) max(0, median_j cos(s_i, s_j)), j not i: whether a member's step s_i = now_i - sent_i, n of (p,), goes where
-    those of most others go; of many members j is one in so many, USUAL at most.
-
-    Who turned its step against the others has 0, and how far a step goes says nothing. One alone has 1; of two both
-    have the same, since nobody can tell who is right. Source: pairwise cosines as Nguyen et al. 2022, arXiv
-    2101.02281, weights as the trust scores of Cao et al. 2021, arXiv 2012.13995, whose server has data of its own.
-    """
-    n, some = len(now), np.arange(0, len(now), -(-len(now) // USUAL))
-    products, squares = np.zeros((n, len(some))), np.zeros(n)
-    for both in columns([*now, *sent]):
-        steps = both[:n].astype(np.float64) - both[n:]
-        products += steps @ steps[some].T
-        squares += np.square(steps).sum(axis=1)
-    lengths = np.sqrt(np.where(squares > 0, squares, 1.0))
-    cosines = products / lengths[:, None] / lengths[some]
-    cosines[some, np.arange(len(some))] = np.nan  # with itself
-    return np.maximum(np.nanmedian(cosines, axis=1), 0.0) if n > 1 else np.ones(1)
 
 
 def mean(stacked: Rows, weight: np.ndarray) -> np.ndarray:
@@ -110,10 +90,12 @@ def median(stacked: Rows, weight: np.ndarray, config: Merging) -> np.ndarray:
 def norm_clip(stacked: Rows, weight: np.ndarray, config: Merging) -> np.ndarray:
     """m + sum_i w_i (x_i - m) min(1, c / ||x_i - m||), m the median, c = `factor` times the median of ||x_i - m||.
 
-    However far away a member is, it moves the mean by w_i c at most. Source: centred clipping, Karimireddy et al. 2021,
-    arXiv 2012.10333, from the median instead of the last round's centre.
+    However far away a member is, it moves the mean by w_i c at most; one without weight is not looked at. Source:
+    centred clipping, Karimireddy et al. 2021, arXiv 2012.10333, from the median instead of the last round's centre.
     """
     assert isinstance(config, NormClip)
+    counted = weight > 0
+    stacked, weight = [x for x, counts in zip(stacked, counted, strict=True) if counts], weight[counted]
     centre = middle(stacked)
     far = np.array([np.linalg.norm(x - centre) for x in stacked])
     scale = np.minimum(1.0, config.factor * np.median(far) / np.where(far > 0, far, 1.0))
@@ -168,14 +150,10 @@ def product_svd(adapters: Rows, weight: np.ndarray, config: Merging, spec: Adapt
 
 def by_columns(stacked: Rows, average: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """What takes each number by itself, (n, c) -> (c,), of rows of any shape, (n, ..) -> (..), some numbers at once."""
-    return np.concatenate([np.empty(0), *map(average, columns(stacked))]).reshape(stacked[0].shape)
-
-
-def columns(stacked: Rows) -> Iterator[np.ndarray]:
-    """The rows as (n, c), some numbers of all of them at once."""
     flat, step = [x.ravel() for x in stacked], max(1, BLOCK // len(stacked))
-    for at in range(0, flat[0].size, step):
-        yield np.stack([x[at : at + step] for x in flat])
+    size = flat[0].size
+    parts = [average(np.stack([x[at : at + step] for x in flat])) for at in range(0, size, step)]
+    return np.concatenate([np.empty(0), *parts]).reshape(stacked[0].shape)
 
 
 Average = Callable[[Rows, np.ndarray, Merging], np.ndarray]

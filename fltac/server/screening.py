@@ -30,8 +30,8 @@ def opened(
     """The updates of a round (`state.round + 1`) by (client, slot), numbers as they came, and what is refused.
 
     Refused is what cannot be decoded, comes from another than it says, is of a slot that is not there or of another
-    round, has another shape than the slot's, a number that is not finite, no examples, a choice of a cluster that was
-    not offered, or came twice: of two that differ, both.
+    round, has another shape than the slot's, a number that is not finite, no examples, a start from v0 where none
+    is asked for, a choice of a cluster that was not offered, or came twice: of two that differ, both.
     """
     round = state.round + 1 if round is None else round
     shapes, choices = head_shapes(setup, round), offered(setup, state) or [-1]
@@ -131,6 +131,8 @@ def _opened(
         raise _RefusedError("shape", what, update.slot)
     if min([update.num_examples, *(head.num_examples for head in update.heads)]) < 1:
         raise _RefusedError("examples", "trained on none", update.slot)
+    if update.afresh and setup.exchange.restart is None:
+        raise _RefusedError("restart", "from v0, where no slot starts anew (exchange.restart)", update.slot)
     if update.choice not in choices:
         raise _RefusedError("choice", f"of cluster {update.choice}, which is none of {list(choices)}", update.slot)
     return update

@@ -32,7 +32,7 @@ def _found(client, slot, cluster):
             "membership": None,
             "moved_from": None,
         },
-        **{"outlier": 1.0, "weight": 0.5, "norm": 1.0, "x": 0.0, "y": 0.0, "sketch": [0.5, -2.0]},
+        **{"outlier": 1.0, "agreement": None, "weight": 0.5, "norm": 1.0, "x": 0.0, "y": 0.0, "sketch": [0.5, -2.0]},
     }
 
 

@@ -21,6 +21,10 @@ def event(name, size=3, left=0, cluster=7):
     return [*KEPT, {"cluster": cluster, "event": name, "size": size, "left": left}]
 
 
+def agreed(*values):
+    return [STAYED[0] | {"client": client, "agreement": value} for client, value in enumerate(values)]
+
+
 CASES = {
     "noise": ({"line": QUIET | {"noise": 4}}, ("noise", None, None, None, 0.4, 0.3)),
     "conflicts": ({"line": QUIET | {"conflicts": 3}}, ("conflicts", None, None, None, 0.3, 0.2)),
@@ -32,7 +36,7 @@ CASES = {
     "lone": ({"clusters": event("kept", 1, 2)}, ("lone", 7, None, None, 1, None)),
     "moved": ({"updates": [STAYED[0] | {"moved_from": 1}]}, ("moved", 0, 3, 1, None, None)),
     "left_out": ({"line": QUIET | {"left_out": [LOST]}}, ("left_out", None, 3, None, None, None)),
-    "outvoted": ({"updates": [STAYED[0] | {"weight": 0.0}]}, ("outvoted", 0, 3, 1, None, None)),
+    "outvoted": ({"updates": agreed(2.0, -1.6, 1.5)}, ("outvoted", 0, 1, 1, -1.6, -1.5)),
     "restarted": ({"updates": [STAYED[0] | {"restarted": True}]}, ("restarted", 0, 3, 1, None, None)),
 }
 
@@ -65,6 +69,20 @@ def test_the_first_round_is_no_news(name):
 def test_a_slot_that_left_a_cluster_that_ended_did_not_move():
     ended = [KEPT[0], {"cluster": 1, "event": "merged away", "size": 0, "left": 5}]
     assert told(clusters=ended, updates=[STAYED[0] | {"moved_from": 1}]) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "told_of"),
+    {
+        (1.4, 1.4, -2.5): [],  # most do not say clearly where they go
+        (2.0, 2.0, -1.4): [],
+        (2.0, 2.0, -2.0, -2.0, 2.0): [2, 3],
+        (-1.2, -1.1, -1.0): [None],  # nobody is in the majority: of the cluster, not of a client
+        (None, None): [],
+    }.items(),
+)
+def test_who_goes_against_its_cluster_is_named_where_that_is_clear(values, told_of):
+    assert [alert[2] for alert in told(updates=agreed(*values))] == told_of
 
 
 def test_a_late_update_is_no_alert():

@@ -362,26 +362,40 @@ def test_steps_are_compared_since_what_was_sent():
 
 
 @pytest.mark.parametrize("down", ["float32", "int8"])
-def test_who_steps_against_its_cluster_counts_for_nothing_there(down):
-    """From what it was sent, as the wire rounded it; adapter and head."""
+@pytest.mark.parametrize("afresh", [False, True])
+def test_who_steps_against_its_cluster_counts_for_nothing_there(down, afresh):
+    """From what it was sent, as the wire rounded it, whatever it says; adapter and head."""
     tasks = {(client, 0): "apples" for client in range(5)}
-    merging = Mean(type="mean", weights="agreement")
-    server = Aggregator(setup(tasks, clustering=SINGLE, merging=merging, down=down))
-    first = trained(server.setup, tasks=tasks)
-    state, step = server.step(server.start(), payloads(first.values()))
-    assert [row["weight"] for row in step.updates] == pytest.approx([0.2] * 5, rel=0.01)
+    rules = {"merging": Mean(type="mean", weights="agreement"), "exchange": Exchange(restart=0.5)}
+    server = Aggregator(setup(tasks, clustering=SINGLE, down=down, **rules))
+    state, step = server.step(server.start(), payloads(trained(server.setup, tasks=tasks).values()))
+    assert [row["weight"] for row in step.updates] == pytest.approx([0.2] * 5)
     sent = decode(server.post(state).payloads[0], SPEC).adapter
     second = {key: replace(one, adapter=sent + one.adapter) for key, one in trained(server.setup, 2, tasks).items()}
-    second[3, 0] = replace(second[3, 0], adapter=2 * sent - second[3, 0].adapter)
+    second[3, 0] = replace(second[3, 0], adapter=2 * sent - second[3, 0].adapter, afresh=afresh)
     state, step = server.step(state, payloads(second.values()))
-    share = np.array([row["weight"] for row in step.updates])
-    assert share[3] == 0
-    assert share.sum() == pytest.approx(1)
-    merged = state.clusters[state.labels[0, 0]]
-    np.testing.assert_allclose(merged.adapter, share @ [one.adapter for one in second.values()], rtol=1e-5)
+    assert [row["weight"] for row in step.updates] == pytest.approx([0.25, 0.25, 0.25, 0, 0.25])
+    assert [row["agreement"] > 1 for row in step.updates] == [True, True, True, False, True]
+    merged, honest = state.clusters[state.labels[0, 0]], [one for key, one in second.items() if key != (3, 0)]
+    np.testing.assert_allclose(merged.adapter, np.mean([one.adapter for one in honest], axis=0), rtol=1e-5, atol=1e-5)
     (head,) = merged.heads.values()
-    expected = np.tensordot(share, [one.heads[0].matrix for one in second.values()], axes=1)
-    np.testing.assert_allclose(head, expected, atol=1e-6)
+    np.testing.assert_allclose(head, np.mean([one.heads[0].matrix for one in honest], axis=0), atol=1e-6)
+
+
+def test_a_head_that_only_those_have_who_count_for_nothing_stays_as_it_was():
+    tasks = {(client, 0): "apples" for client in range(4)} | {(4, 0): "pears"}
+    server = Aggregator(setup(tasks, clustering=SINGLE, merging=Mean(type="mean", weights="agreement")))
+    state, _ = server.step(server.start(), payloads(trained(server.setup, tasks=tasks).values()))
+    sent, name = decode(server.post(state).payloads[0], SPEC).adapter, f"{CLASSES['pears']}x{WIDTH}"
+    second = trained(server.setup, 2, dict.fromkeys(tasks, "apples"))
+    second = {key: replace(one, adapter=sent + one.adapter) for key, one in second.items()}
+    heads = trained(server.setup, 2, tasks)[4, 0].heads
+    second[4, 0] = replace(second[4, 0], adapter=2 * sent - second[4, 0].adapter, heads=heads)
+    after, step = server.step(state, payloads(second.values()))
+    assert step.updates[-1]["weight"] == 0
+    (before,), (now,) = ([cluster for n, cluster in one.clusters.items() if n >= 0] for one in (state, after))
+    np.testing.assert_array_equal(now.heads[name], before.heads[name])
+    assert not np.array_equal(*(one.heads[f"{CLASSES['apples']}x{WIDTH}"] for one in (now, before)))
 
 
 def test_slots_of_one_cluster_share_a_payload():
@@ -519,7 +533,7 @@ def test_a_slot_that_asks_for_another_head_is_sent_v0_and_not_held_though_it_was
 
 
 def test_what_started_anew_set_out_from_v0():
-    server = Aggregator(setup(similarity=Flat(type="flat", of="step")))
+    server = Aggregator(setup(similarity=Flat(type="flat", of="step"), exchange=Exchange(restart=0.5)))
     state, _ = server.step(server.start(), payloads(trained(server.setup).values()))
     second = trained(server.setup, 2)
     second[2, 0] = replace(second[2, 0], afresh=True)
@@ -534,7 +548,7 @@ def test_what_started_anew_set_out_from_v0():
 
 def test_a_change_is_put_on_what_the_slot_was_sent():
     """As int8 rounded it on the way down; on v0 for the slot that started anew. Adapters may come beside changes."""
-    server = Aggregator(setup(down="int8"))
+    server = Aggregator(setup(down="int8", exchange=Exchange(restart=0.5)))
     state, _ = server.step(server.start(), payloads(trained(server.setup).values()))
     post, second, sent = server.post(state), trained(server.setup, 2), []
     for key, update in second.items():

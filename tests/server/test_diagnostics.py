@@ -43,7 +43,10 @@ def test_one_cluster_has_no_rival_and_no_silhouette():
 
 def test_updates_tell_where_they_came_from():
     updates = [Update(1, *key, b"", np.array([3.0, 4.0], np.float32), (), 1) for key in KEYS]
-    merged = {key: {"outlier": score, "weight": 0.5} for key, score in zip(KEYS, [1.5, None, 0.5, None], strict=True)}
+    merged = {
+        key: {"outlier": score, "agreement": 1.0, "weight": 0.5}
+        for key, score in zip(KEYS, [1.5, None, 0.5, None], strict=True)
+    }
     rows = update_rows(updates, SIGHT, LAST, np.float32([[0.5, n] for n in range(4)]), merged)
     assert [row["outlier"] for row in rows] == [1.5, None, 0.5, None]
     assert {row["weight"] for row in rows} == {0.5}

@@ -10,7 +10,6 @@ from fltac.server.merging import (
     AVERAGES,
     MERGERS,
     aggregation_error,
-    agreement,
     mean,
     median,
     norm_clip,
@@ -154,40 +153,12 @@ def test_norm_clip_by_hand():
     np.testing.assert_allclose(clipped, [(3 - 5) / 5, (4 + 5) / 5], rtol=1e-6)
 
 
-def test_agreement_by_hand():
-    sent = np.float32([[5, 5], [1, 1], [0, 0], [5, 5]])
-    steps = np.float32([[2, 0], [0, 9], [1, 1], [-3, 0]])
-    half = np.sqrt(0.5)  # cosines with the others: 0, half, -1; 0, half, 0; half, half, -half; -1, 0, -half
-    np.testing.assert_allclose(agreement(sent + steps, sent), [0, 0, half, 0], atol=1e-7)
-    np.testing.assert_allclose(agreement(sent[:3] + steps[:3], sent[:3]), [half / 2, half / 2, half], rtol=1e-6)
-    assert agreement(sent[:1] + steps[:1], sent[:1]).tolist() == [1]
-    assert agreement(sent, sent).tolist() == [0] * 4  # who did not move says nothing
-    np.testing.assert_array_equal(weights(np.ones(4), "agreement", agreement(sent, sent)), [0.25] * 4)
-
-
-@given(seed=seeds, members=st.integers(2, 9))
-def test_two_agree_alike_and_neither_order_nor_length_matters(seed, members):
-    draw = np.random.default_rng(seed)
-    sent, steps = draw.normal(size=(2, members, 30))
-    found = agreement(sent + steps, sent)
-    assert members > 2 or found[0] == pytest.approx(found[1])
-    order = draw.permutation(members)
-    np.testing.assert_allclose(agreement((sent + steps)[order], sent[order]), found[order], atol=1e-9)
-    longer = steps * draw.uniform(0.1, 10, size=(members, 1))
-    np.testing.assert_allclose(agreement(sent + longer, sent), found, atol=1e-9)
-
-
-@pytest.mark.parametrize("members", [10, 450])  # more than are compared with each other
-def test_a_fifth_that_turns_its_steps_counts_for_nothing(members, monkeypatch):
-    monkeypatch.setattr("fltac.server.merging.BLOCK", 7_000)  # in several pieces
-    draw = np.random.default_rng(0)
-    sent, true = draw.normal(size=(2, 5000))
-    steps = 0.3 * true + draw.normal(size=(members, 5000))
-    turned = np.arange(members) % 5 == 2
-    now = np.where(turned[:, None], sent - steps, sent + steps).astype(np.float32)
-    found = agreement(now, [sent.astype(np.float32)] * members)
-    assert not found[turned].any()
-    assert found[~turned].min() > 0.5 * found.max()
+def test_who_has_no_weight_is_not_looked_at():
+    stacked = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
+    config, some = NormClip(type="norm_clip"), np.array([0.5, 0.25, 0, 0.25, 0])
+    expected = norm_clip(stacked[[0, 1, 3]], some[[0, 1, 3]], config)
+    np.testing.assert_array_equal(norm_clip(stacked, some, config), expected)
+    np.testing.assert_array_equal(weights(np.array([3, 1]), "examples", np.zeros(2)), [0.5, 0.5])
 
 
 def test_outlier_scores_by_hand():

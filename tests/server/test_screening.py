@@ -59,6 +59,7 @@ BAD = {
     "NaN in a head": (with_number("nan", SPEC.size), "not finite", None),
     "no examples": (parcel(replace(GOOD, num_examples=0)), "examples", 0),
     "no examples of a head": (parcel(replace(GOOD, heads=head(examples=0))), "examples", 0),
+    "from v0": (parcel(replace(GOOD, afresh=True)), "restart", 0),
     "a choice": (parcel(replace(GOOD, choice=0)), "choice", 0),
 }
 
