@@ -23,7 +23,8 @@ from fltac.model.kinds import KINDS, Examples
 from fltac.model.kinds.tokens import tokenizer
 from fltac.model.training import Work, probabilities
 from fltac.records.store import RunDirectory
-from fltac.server.state import Cluster, load_cluster, shape_name
+from fltac.server.snapshot import load_cluster
+from fltac.server.state import Cluster, shape_name
 from fltac.wire.messages import AdapterSpec
 
 

@@ -11,16 +11,15 @@ from fltac.protocol import Runtime
 from fltac.records.clock import Clock
 from fltac.records.rounds import RoundRecord, round_record
 from fltac.records.store import RunDirectory
-from fltac.server.state import require_fitting
+from fltac.restoring import restored
 from fltac.world import World
 
 
 def federate(world: World, runtime: Runtime, run: RunDirectory, began: float | None = None) -> Iterator[RoundRecord]:
     """Rounds until the experiment has all of its own; each is on disk when it is yielded."""
     clock = Clock(began)
-    done, files, states = run.checkpoint()
-    require_fitting(files, world.spec, run.experiment_file)
-    untuned = post = runtime.start(files)  # v0 is judged after the first round, which need not wait for it
+    done, states, post = restored(world, runtime, run)
+    untuned = post  # v0 is judged after the first round, which need not wait for it
     there = {client for round in range(1, done + 1) for client in world.draw_clients(round)}  # they have the base
     clock.lap("start")
     for round in range(done + 1, world.experiment.rounds + 1):

@@ -56,7 +56,12 @@ def read_checkpoint(folder: Path) -> tuple[Checkpoint, Lines]:
         for place, array in load_tensors(files.pop(STATES)).items():
             client, name = place.split("/")
             states.setdefault(int(client), {})[name] = array
-        return Checkpoint(int(lines[-1]["round"]), files, dict(states)), lines
+        told, last = [line["round"] for line in lines], int(folder.name.removeprefix("round-"))
+        if told != list(range(1, last + 1)) or not all(isinstance(line["alerts"], list) for line in lines):
+            raise TornError(f"does not have the lines of rounds 1 to {last}")
+        return Checkpoint(last, files, dict(states)), lines
+    except TornError:
+        raise
     except (ArithmeticError, LookupError, RecursionError, SafetensorError, TypeError, ValueError) as error:
         raise TornError(f"cannot be read ({type(error).__name__}: {error})") from None
 

@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,7 @@ from fltac.records.files import Lock, append, make, require_new, write, write_al
 from fltac.records.rounds import TABLES, RoundRecord, Rows
 
 Say = Callable[[str], None]
+T = TypeVar("T")
 ROUND = re.compile(r"round-\d+")
 
 
@@ -172,7 +173,7 @@ class RunDirectory:
         return round, {int(f.stem.removeprefix("cluster-")): f for f in files}
 
     def last_slots(self) -> dict[str, np.ndarray]:
-        """What the server knew after the last finished round, a row a slot, by the names in `server.state.dump`."""
+        """What the server knew after the last finished round, a row a slot, by the names in `server.snapshot.dump`."""
         file = self.path / "checkpoint" / _round_name(self._last_round()) / "server.safetensors"
         if not file.is_file():
             what = "keeps no checkpoint, which would tell the slots; run it with checkpoint.keep at 1 or more"
@@ -188,25 +189,31 @@ class RunDirectory:
             )
         return int(lines[-1]["round"])
 
-    def checkpoint(self) -> Checkpoint:
-        """The last finished round whose checkpoint is whole, after the traces of later ones are cut and missing lines
-        are restored. Raises InputError where there are checkpoints and none is whole, or a newer fltac wrote one."""
+    def checkpoint(self, use: Callable[[Checkpoint], T]) -> tuple[Checkpoint, T]:
+        """The last finished round whose checkpoint is whole and of use, and what `use` made of it, after the traces of
+        later ones are cut and missing lines are restored. `use` raises TornError where it is of none.
+
+        Raises InputError where there are checkpoints and none can be used, or a newer fltac wrote one.
+        """
         torn = []
         for folder in reversed(self._checkpoints()):
             try:
                 found, lines = read_checkpoint(folder)
+                made = use(found)
             except TornError as error:
                 torn.append(f"{folder.name} {error}")
                 continue
             if torn:
                 self.say(f"checkpoint {'; '.join(torn)}: going on from round {found.round}")
             self._cut(found.round, lines)
-            return found
+            return found, made
         if torn:
             what = f"holds no whole checkpoint ({'; '.join(torn)}); restore one from a copy, or begin the run anew"
             raise InputError(Problem("", what), str(self.path / "checkpoint"))
+        nothing = Checkpoint(0, {}, {})
+        made = use(nothing)
         self._cut(0, [])
-        return Checkpoint(0, {}, {})
+        return nothing, made
 
     def _cut(self, last: int, lines: Iterable[Mapping[str, Any]]) -> None:
         told = {"rounds.jsonl": list(lines)}

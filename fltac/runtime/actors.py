@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fltac.server.aggregator import Aggregator
-from fltac.server.state import Post, Setup, Step, dump, load, parcels
+from fltac.server.snapshot import dump, load
+from fltac.server.state import Post, Setup, Step, parcels
 
 if TYPE_CHECKING:  # torch is for client actors: the aggregator's process starts without it, the driver beside it
     from fltac.client import Job, Order

@@ -15,7 +15,8 @@ from fltac.lateness import deadline
 from fltac.model.training import Score
 from fltac.records.left_out import LeftOut
 from fltac.server.aggregator import Aggregator
-from fltac.server.state import Post, Setup, Step, dump, load, parcels
+from fltac.server.snapshot import dump, load
+from fltac.server.state import Post, Setup, Step, parcels
 from fltac.world import World
 
 

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
 from fltac.config import Clustering, Exchange, Faults, Merging, Similarity
-from fltac.errors import InputError, Problem
 from fltac.records.left_out import LeftOut
 from fltac.server.tracking import Stay
 from fltac.timeline import ALWAYS, Spans, during
-from fltac.wire.messages import AdapterSpec, WireError
+from fltac.wire.messages import AdapterSpec
 
 Key = tuple[int, int]  # (client, slot)
 START = -1  # the cluster of slots that were never heard of: v0
@@ -143,98 +137,3 @@ def parcels(sent: Iterable[tuple[int, Sequence[bytes]]]) -> list[Parcel]:
 def shape_name(classes: int, columns: int) -> str:
     """The name of a head's shape."""
     return f"{classes}x{columns}"
-
-
-def dump(state: State, spec: AdapterSpec, whole: bool = True) -> dict[str, bytes]:
-    """The state as files: `cluster-N.safetensors` each, and, where it is wanted whole, `server.safetensors` for the
-    rest."""
-    clusters = {n: _dump_cluster(cluster, spec) for n, cluster in state.clusters.items() if n != START}
-    files = {f"cluster-{n}.safetensors": content for n, content in clusters.items()}
-    return files | {"server.safetensors": _dump_rest(state, spec)} if whole else files
-
-
-def _dump_rest(state: State, spec: AdapterSpec) -> bytes:
-    keys = sorted(state.labels)
-    adapters = np.array([state.adapters[key] for key in keys], dtype=np.float32)
-    tensors: dict[str, np.ndarray] = {
-        "keys": np.array(keys, dtype=np.int64).reshape(-1, 2),
-        "labels": np.array([state.labels[key] for key in keys], dtype=np.int64),
-        "heard": np.array([state.heard[key] for key in keys], dtype=np.int64),
-        "adapters": adapters.reshape(-1, spec.size),
-        "stays": np.array([state.stays[key] for key in keys], dtype=np.int64).reshape(-1, 3),
-    }
-    tensors |= {f"late-{n}": np.frombuffer(parcel.payload, np.uint8) for n, parcel in enumerate(state.late)}
-    tensors["late"] = np.array([parcel.sender for parcel in state.late], dtype=np.int64)
-    if state.since:
-        tensors["since"] = np.array([state.since[key] for key in keys], dtype=np.float32)
-    header = {"round": state.round, "next_id": state.next_id, "spec": spec.fingerprint.hex()}
-    # one entry of metadata, since safetensors writes several in no fixed order
-    return bytes(save_tensors(tensors, {"state": json.dumps(header)}))
-
-
-def load(files: Mapping[str, bytes], setup: Setup) -> State:
-    """The state that `dump` wrote. Raises WireError where it is none, or of another run's shape."""
-    try:
-        return _load(files, setup)
-    except WireError:
-        raise
-    except (ArithmeticError, LookupError, RecursionError, SafetensorError, TypeError, ValueError) as error:
-        raise WireError(f"the checkpoint holds no state of a server ({type(error).__name__}: {error})") from error
-
-
-def require_fitting(files: Mapping[str, bytes], spec: AdapterSpec, experiment: Path) -> None:
-    """Raises InputError where there are files, of adapters of another shape than the experiment has by now."""
-    if files and _header(files)["spec"] != spec.fingerprint.hex():
-        what = "has adapters of another shape than the last round left; undo what was changed in it, or begin a new run"
-        raise InputError(Problem("", what), str(experiment))
-
-
-def _header(files: Mapping[str, bytes]) -> dict[str, Any]:
-    content = files["server.safetensors"]
-    metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
-    return dict(json.loads(metadata["state"]))
-
-
-def _load(files: Mapping[str, bytes], setup: Setup) -> State:
-    header = _header(files)
-    if header["spec"] != setup.spec.fingerprint.hex():
-        raise WireError("the checkpoint holds adapters of another shape than the experiment's")
-    tensors = load_tensors(files["server.safetensors"])
-    for name in {"adapters", "since"} & tensors.keys():
-        _require_shape(tensors[name], (len(tensors["keys"]), setup.spec.size))
-    keys = [(int(client), int(slot)) for client, slot in tensors["keys"]]
-    clusters = {
-        int(name.removeprefix("cluster-").removesuffix(".safetensors")): load_cluster(tensor, setup.spec)
-        for name, tensor in files.items()
-        if name.startswith("cluster-")
-    }
-    labels = dict(zip(keys, tensors["labels"].tolist(), strict=True))
-    adapters = dict(zip(keys, tensors["adapters"], strict=True))
-    since = dict(zip(keys, tensors["since"], strict=True)) if "since" in tensors else {}
-    stays = {key: Stay(*row) for key, row in zip(keys, tensors["stays"].tolist(), strict=True)}
-    heard = dict(zip(keys, tensors["heard"].tolist(), strict=True))
-    clusters[START] = setup.v0
-    late = tuple(Parcel(client, tensors[f"late-{n}"].tobytes()) for n, client in enumerate(tensors["late"].tolist()))
-    return State(header["round"], clusters, labels, adapters, since, header["next_id"], heard, stays, late)
-
-
-def _dump_cluster(cluster: Cluster, spec: AdapterSpec) -> bytes:
-    tensors = {f"head.{name}": head for name, head in cluster.heads.items()}
-    tensors |= spec.named(cluster.adapter)
-    return save_tensors({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
-
-
-def _require_shape(tensor: np.ndarray, shape: tuple[int, ...]) -> None:
-    if tensor.shape != shape or tensor.dtype != np.float32:
-        raise WireError(f"the checkpoint holds an adapter of {tensor.dtype} {tensor.shape}, where this run has {shape}")
-
-
-def load_cluster(content: bytes, spec: AdapterSpec) -> Cluster:
-    """A cluster that `dump` wrote."""
-    tensors = load_tensors(content)
-    adapter = np.empty(spec.size, dtype=np.float32)
-    for name, view in spec.named(adapter).items():
-        _require_shape(tensors[name], view.shape)  # which assignment would stretch
-        view[...] = tensors[name]
-    heads = {name.removeprefix("head."): tensor for name, tensor in tensors.items() if name.startswith("head.")}
-    return Cluster(adapter, heads)

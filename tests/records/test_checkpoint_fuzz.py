@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from fltac.config import Each, Exchange, Flat, Mean
 from fltac.errors import InputError
 from fltac.records.checkpoint import MANIFEST, SCHEMA, TornError, read_checkpoint, write_checkpoint
-from fltac.server.state import Cluster, Setup, State, dump, load
+from fltac.server.snapshot import dump, load
+from fltac.server.state import Cluster, Setup, Slot, State
 from fltac.server.tracking import Stay
 from fltac.wire.messages import AdapterSpec, Layer, WireError
 
@@ -26,7 +27,8 @@ def numbers(seed):
 
 
 SETUP = Setup(
-    seed=0, spec=SPEC, start=numbers(9), start_heads={}, registry={}, exchange=Exchange(), similarity=Flat(type="flat"),
+    seed=0, spec=SPEC, start=numbers(9), start_heads={}, registry={key: [Slot("2x4")] for key in KEYS},
+    exchange=Exchange(), similarity=Flat(type="flat"),
     clustering=Each(type="each"), merging=Mean(type="mean"), down="float32",
 )  # fmt: skip
 STATE = State(

@@ -29,7 +29,8 @@ from fltac.config import (
 from fltac.records.left_out import LeftOut
 from fltac.server.aggregator import Aggregator
 from fltac.server.screening import opened
-from fltac.server.state import START, Parcel, Setup, Slot, dump, load
+from fltac.server.snapshot import dump, load
+from fltac.server.state import START, Parcel, Setup, Slot
 from fltac.wire.codecs import decode, encode
 from fltac.wire.messages import AdapterSpec, Broadcast, Head, Layer, Update, WireError
 

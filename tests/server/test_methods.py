@@ -13,7 +13,8 @@ from fltac.server.aggregator import Aggregator
 from fltac.server.clustering import CLUSTERERS, Hints
 from fltac.server.screening import opened
 from fltac.server.similarity import POINTS, unit
-from fltac.server.state import START, Parcel, dump, load
+from fltac.server.snapshot import dump, load
+from fltac.server.state import START, Parcel
 from fltac.wire.codecs import decode, encode
 from tests.server.test_aggregator import (
     FLOAT32,

@@ -9,7 +9,8 @@ from fltac.config import Exchange, Faults
 from fltac.errors import StoppedError
 from fltac.server.aggregator import Aggregator
 from fltac.server.screening import opened, usual
-from fltac.server.state import Parcel, dump, load
+from fltac.server.snapshot import dump, load
+from fltac.server.state import Parcel
 from fltac.wire.codecs import HEADER, SHAPE, encode, seal
 from fltac.wire.messages import Broadcast, Head
 from tests.server.test_aggregator import FLOAT32, SINGLE, SPEC, TASKS, WIDTH, payloads, setup, trained
