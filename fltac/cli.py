@@ -20,7 +20,7 @@ from fltac.points import Study
 from fltac.records.store import RunDirectory
 from fltac.records.sweeps import SweepDirectory
 from fltac.screen import sweeps as told
-from fltac.screen.ending import INTERRUPTED, SIGNALLED, Named, Stoppable
+from fltac.screen.ending import SIGNALLED, Named, Stoppable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -127,12 +127,8 @@ def submit(
     from fltac.runtime import jobs
 
     words = ["sweep" if sweep else "run", file.resolve().relative_to(here).as_posix(), *(overrides or ())]
-    try:
-        with Named(file):
-            code = jobs.submit([*words, *(["--out", str(out)] if out else [])], here, address, screen.say)
-    except KeyboardInterrupt:
-        screen.errors.print("the job goes on without this terminal", markup=False)
-        raise typer.Exit(INTERRUPTED) from None
+    with Stoppable(None), Named(file):
+        code = jobs.submit([*words, *(["--out", str(out)] if out else [])], here, address, screen.say)
     raise typer.Exit(code)
 
 

@@ -404,6 +404,13 @@ def test_a_second_signal_does_not_tear_the_cleaning_up(tmp_path, first, code):
     signal.signal(signal.SIGINT, ignored)
 
 
+def test_who_stops_following_a_job_is_told_that_it_goes_on(capsys):
+    with pytest.raises(SystemExit) as ended, Stoppable(None):
+        signal.raise_signal(signal.SIGTERM)
+    assert ended.value.code == 143
+    assert "stopped: a job that was submitted goes on without this terminal" in capsys.readouterr().err
+
+
 def test_what_is_refused_tells_of_no_results(tiny, fltac, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))  # no token there: nobody is called
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):

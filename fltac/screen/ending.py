@@ -17,12 +17,13 @@ SIGNALLED = tuple(128 + one for one in SIGNALS)
 
 
 class Stoppable:
-    """Says how to go on where a signal ends a run, and ends with 128 and its number; what is finished is on disk.
+    """Says what is left where a signal ends a command, and ends with 128 and its number: what is finished is on disk.
 
     Signals that come after the first are ignored: what was started is ended, which takes seconds.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None) -> None:
+        """The folder of the run or sweep; None of a job, which another machine runs."""
         self.folder = folder
 
     def __enter__(self) -> None:
@@ -42,11 +43,15 @@ class Stoppable:
         for one, known in self.before.items():
             signal.signal(one, known or signal.SIG_DFL)
         if isinstance(error, KeyboardInterrupt | SystemExit):
-            begun = SweepDirectory.there(self.folder) or RunDirectory.there(self.folder)
-            how = f"what is finished is kept; fltac resume {self.folder} goes on" if begun else "nothing had begun"
-            screen.errors.print(f"stopped: {how}", markup=False)
+            screen.errors.print(f"stopped: {self._left()}", markup=False)
             code = error.code if isinstance(error, SystemExit) else INTERRUPTED
             raise SystemExit(code) from None
+
+    def _left(self) -> str:
+        if self.folder is None:
+            return "a job that was submitted goes on without this terminal; ray job list shows it"
+        begun = SweepDirectory.there(self.folder) or RunDirectory.there(self.folder)
+        return f"what is finished is kept; fltac resume {self.folder} goes on" if begun else "nothing had begun"
 
 
 class Named:
