@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import ray
 from ray import train
 from ray.train.torch import TorchTrainer, get_device
-from ray.util.queue import Queue
+from ray.util.queue import Empty, Queue
 
 from fltac.client import Job, Ledger, Order
 from fltac.errors import StoppedError
@@ -28,6 +30,7 @@ from fltac.runtime.pool import first_line
 from fltac.server.state import Post, Setup
 from fltac.world import World
 
+LOOK_SECONDS = 0.5  # between looks whether the workers have ended
 STARTS = 5  # of the workers, for each of which Ray Train waits a minute; by itself it would try for ever
 
 
@@ -43,11 +46,10 @@ def run_central(
     """The rounds that the run still lacks, on `need.actors` workers; Ray Train's own files are gone afterwards.
 
     One worker computes what `local.py` computes, to the bit; several add their parts of a gradient in another order.
-    The run directory must be on storage that all nodes share. Raises what a worker raised.
+    The run directory must be on storage that all nodes share. Raises what a worker raised, and StoppedError where the
+    workers do not start, or are silent for longer than `faults.timeout_s`.
     """
     records = Queue(actor_options={"num_cpus": 0})
-    told = threading.Thread(target=_tell_all, args=(records, tell, say), daemon=True)
-    told.start()
     resources = {"CPU": need.num_cpus} | ({"GPU": need.num_gpus} if need.num_gpus else {})
     folder = directory.path.resolve() / "ray-train"
     trainer = TorchTrainer(
@@ -68,21 +70,50 @@ def run_central(
             failure_config=train.FailureConfig(controller_failure_limit=STARTS - 1),
         ),
     )
+    fitted: Future[Any] = (
+        Future()
+    )  # not here: in the main thread Ray Train would take Ctrl-C for itself, and exit with 0
+    threading.Thread(target=_settle, args=(fitted, trainer.fit), daemon=True).start()
     try:
-        trainer.fit()
+        _tell_all(records, fitted, tell, say, setup.faults.timeout_s)
+        fitted.result()
     except train.WorkerGroupError as error:  # which tells of each worker's error in parts
         raise next(iter(error.worker_failures.values())) from None
     except train.ControllerError as error:
         what = f"{need.actors} workers did not start, or did not go on: {first_line(error.controller_failure)}"
         raise StoppedError(what) from None
     finally:
-        records.put(None)
-        told.join(timeout=10)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _tell_all(records: Queue, tell: Callable[[RoundRecord], None], say: Callable[[str], None]) -> None:
-    while (record := records.get()) is not None:
+def _settle(future: Future[Any], call: Callable[[], Any]) -> None:
+    try:
+        future.set_result(call())
+    except BaseException as error:  # which is raised where the future is asked
+        future.set_exception(error)
+
+
+def _tell_all(
+    records: Queue,
+    fitted: Future[Any],
+    tell: Callable[[RoundRecord], None],
+    say: Callable[[str], None],
+    patience: float,
+) -> None:
+    """Rounds and lines as the workers send them, until they have ended."""
+    heard = time.monotonic()
+    while True:
+        ended = fitted.done()  # before the look: what was sent until then is there
+        try:
+            record = records.get(timeout=LOOK_SECONDS)
+        except Empty:
+            if ended:
+                return
+            if time.monotonic() > heard + patience:
+                what = f"the workers finished no round in {patience:g} s (faults.timeout_s)"
+                raise StoppedError(f"{what}; ray list actors shows whether they are there") from None
+            continue
+        heard = time.monotonic()
         say(record) if isinstance(record, str) else tell(record)
 
 

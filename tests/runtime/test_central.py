@@ -1,12 +1,14 @@
 """All data in one place: the same rounds with one client that sends nothing, on one worker or several."""
 
+import signal
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 import fltac
 from fltac.data.shards import Shard, pooled
-from fltac.errors import InputError
+from fltac.errors import InputError, StoppedError
 from fltac.estimate import estimate
 from fltac.model.training import turns
 from fltac.records.store import RunDirectory
@@ -89,6 +91,17 @@ def test_a_workers_error_is_the_runs(tiny_file, tmp_path, ray_address):
     experiment = fltac.load(tiny_file, ["method=central", "resources.actors=2", "training.learning_rate=1e30"])
     with pytest.raises(FloatingPointError, match=r"lower training.learning_rate \(it is 1e\+30\)"):
         fltac.run(experiment, out=tmp_path / "bad", address=ray_address)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_workers_that_are_silent_for_too_long_end_the_run(tiny_file, tmp_path, ray_address):
+    experiment = fltac.load(tiny_file, ["method=central", "training.steps=100000", "faults.timeout_s=12"])
+    before = signal.getsignal(signal.SIGINT)  # Ray Train's own handler would exit with 0
+    with pytest.raises(StoppedError, match=r"the workers finished no round in 12 s \(faults\.timeout_s\)"):
+        fltac.run(experiment, out=tmp_path / "slow", address=ray_address)
+    assert not (tmp_path / "slow" / "ray-train").exists()
+    assert signal.getsignal(signal.SIGINT) == before
 
 
 def test_what_means_nothing_in_one_place_is_refused(tiny_file):
