@@ -16,8 +16,8 @@ $(INSTALLED): pyproject.toml constraints.txt requirements-samples.txt
 quickstart: setup  ## the main job on real data: six clients, three tasks, a real model, on Ray
 	$(BIN)/fltac run experiments/quickstart.toml
 
-test: setup  ## the whole suite, two files at a time
-	$(BIN)/pytest -n 2 --dist loadfile
+test: setup  ## the whole suite, two files at a time; a process that crashes ends it, else it would wait for ever
+	$(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 0
 
 check: setup  ## formatting, lint, types, floors
 	$(BIN)/ruff format --check .

@@ -7,10 +7,10 @@ by call, so that all have trained the same when it goes on.
 from __future__ import annotations
 
 import shutil
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -26,11 +26,12 @@ from fltac.records.rounds import RoundRecord
 from fltac.records.store import RunDirectory
 from fltac.runtime.capacity import Need
 from fltac.runtime.local import LocalRuntime
-from fltac.runtime.pool import first_line
+from fltac.runtime.pool import LOST, first_line
 from fltac.server.state import Post, Setup
 from fltac.world import World
 
 LOOK_SECONDS = 0.5  # between looks whether the workers have ended
+END_SECONDS = 30.0  # for them to be gone
 STARTS = 5  # of the workers, for each of which Ray Train waits a minute; by itself it would try for ever
 
 
@@ -50,17 +51,36 @@ def run_central(
     workers do not start, or are silent for longer than `faults.timeout_s`.
     """
     records = Queue(actor_options={"num_cpus": 0})
-    resources = {"CPU": need.num_cpus} | ({"GPU": need.num_gpus} if need.num_gpus else {})
     folder = directory.path.resolve() / "ray-train"
+    told = {
+        "world": ray.put(world),
+        "setup": setup,
+        "run": str(directory.path.resolve()),
+        "began": began,
+        "records": records,
+    }
+    fitted = ray.remote(num_cpus=0, max_retries=0)(_fit).remote(told, need, folder)
+    try:
+        _tell_all(records, fitted, tell, say, setup.faults.timeout_s)
+        ray.get(fitted)
+    except LOST as error:
+        raise StoppedError(f"the workers are gone: {first_line(error)}") from None
+    finally:
+        with suppress(*LOST):  # its process ends, and with it all that it started
+            ray.cancel(fitted, force=True)
+        ray.wait([fitted], timeout=END_SECONDS)
+        records.shutdown(force=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# Ray Train in a process of its own: in ours it would take Ctrl-C for itself and exit with 0, and in a thread of ours
+# it could not be ended, which breaks the process once Ray is shut down
+def _fit(told: dict[str, Any], need: Need, folder: Path) -> None:
+    """Has the workers work to the end. Raises what one of them raised."""
+    resources = {"CPU": need.num_cpus} | ({"GPU": need.num_gpus} if need.num_gpus else {})
     trainer = TorchTrainer(
         _work,
-        train_loop_config={
-            "world": ray.put(world),
-            "setup": setup,
-            "run": str(directory.path.resolve()),
-            "began": began,
-            "records": records,
-        },
+        train_loop_config=told,
         scaling_config=train.ScalingConfig(
             num_workers=need.actors, use_gpu=need.num_gpus > 0, resources_per_worker=resources
         ),
@@ -70,40 +90,22 @@ def run_central(
             failure_config=train.FailureConfig(controller_failure_limit=STARTS - 1),
         ),
     )
-    fitted: Future[Any] = (
-        Future()
-    )  # not here: in the main thread Ray Train would take Ctrl-C for itself, and exit with 0
-    threading.Thread(target=_settle, args=(fitted, trainer.fit), daemon=True).start()
     try:
-        _tell_all(records, fitted, tell, say, setup.faults.timeout_s)
-        fitted.result()
+        trainer.fit()
     except train.WorkerGroupError as error:  # which tells of each worker's error in parts
         raise next(iter(error.worker_failures.values())) from None
     except train.ControllerError as error:
         what = f"{need.actors} workers did not start, or did not go on: {first_line(error.controller_failure)}"
         raise StoppedError(what) from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _settle(future: Future[Any], call: Callable[[], Any]) -> None:
-    try:
-        future.set_result(call())
-    except BaseException as error:  # which is raised where the future is asked
-        future.set_exception(error)
 
 
 def _tell_all(
-    records: Queue,
-    fitted: Future[Any],
-    tell: Callable[[RoundRecord], None],
-    say: Callable[[str], None],
-    patience: float,
+    records: Queue, fitted: Any, tell: Callable[[RoundRecord], None], say: Callable[[str], None], patience: float
 ) -> None:
     """Rounds and lines as the workers send them, until they have ended."""
     heard = time.monotonic()
     while True:
-        ended = fitted.done()  # before the look: what was sent until then is there
+        ended, _ = ray.wait([fitted], timeout=0)  # before the look: what was sent until then is there
         try:
             record = records.get(timeout=LOOK_SECONDS)
         except Empty:
