@@ -24,13 +24,14 @@ import numpy as np
 import fltac
 from benchmarks.planted import SPEC, Planted
 from benchmarks.server import MIB, machine, peak, reset_peak
-from fltac.client import Begun, Client, Job
+from fltac.client import Begun, Client
 from fltac.data.shards import Shard, Shards
 from fltac.federation import federate
 from fltac.host import Host
 from fltac.model.backbone import Base
 from fltac.model.kinds.text_classification import Texts
 from fltac.model.training import Score, Trained
+from fltac.orders import Job
 from fltac.records.store import RunDirectory
 from fltac.runtime.local import LocalRuntime
 from fltac.setup import server_setup

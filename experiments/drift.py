@@ -20,8 +20,8 @@ import fltac
 from experiments.cases import parser, runs
 from fltac.config import ClientDrifts, TaskBegins
 from fltac.errors import InputError
+from fltac.planning import plan
 from fltac.records.store import RunDirectory
-from fltac.world import plan
 
 FILE = Path(__file__).parent / "drift.toml"
 FIRST_SEED = 35  # 20, 21 and 30 to 34 were looked at while the method was made

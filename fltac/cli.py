@@ -55,7 +55,7 @@ def check(file: File, overrides: Overrides = None) -> None:
         loaded = layers.resolve()
         points = Study(layers).points() if loaded.experiment.sweep else []
         from fltac.estimate import estimate  # after the file: what is wrong in it is told without waiting for torch
-        from fltac.world import plan
+        from fltac.planning import plan
 
         prepared = plan(loaded.experiment)
     screen.checked(prepared, loaded.origins, estimate(prepared))

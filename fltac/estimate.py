@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from fltac.config import Ifca, parse_codec
 from fltac.model.kinds import KINDS
+from fltac.planning import Plan
 from fltac.timeline import holding
 from fltac.wire.codecs import expected_bytes
-from fltac.world import Plan
 
 PROCESS_MB = 650  # an actor's Python with torch and transformers, resident; measured on Linux, CPU build
 ACTIVATION_BYTES = (

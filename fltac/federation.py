@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fltac.client import orders
 from fltac.judging import answers, bars, questions, written
 from fltac.lateness import late
+from fltac.orders import orders
 from fltac.protocol import Runtime
 from fltac.records.clock import Clock
 from fltac.records.rounds import RoundRecord, round_record

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from fltac import packing
-from fltac.client import Begun, Client, Job, Ledger, Mail, Order
+from fltac.client import Begun, Client, Mail
 from fltac.data.batching import evaluation_batches
 from fltac.model.backbone import build
 from fltac.model.generation import write_answers
 from fltac.model.training import DivergedError, Score, Trained, Work, evaluate, train
+from fltac.orders import Job, Ledger, Order
 from fltac.world import World
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fltac.client import ClientState, Job
 from fltac.model.training import Score
+from fltac.orders import ClientState, Job
 from fltac.protocol import Runtime
 from fltac.records.metrics import CLASS_METRICS, TEXT_METRICS
 from fltac.server.state import Post

@@ -6,9 +6,12 @@ What is padded and multiplied together decides the last bits of what is learned.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from fltac.data.shards import Shard
-from fltac.world import World
+
+if TYPE_CHECKING:  # which takes torch, and a driver that imports this does not
+    from fltac.world import World
 
 
 def groups(world: World, shards: Mapping[int, Shard]) -> dict[int, list[int]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from fltac.client import Job, Ledger, Order
 from fltac.model.training import Score
+from fltac.orders import Job, Ledger, Order
 from fltac.server.state import Post, Step
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fltac.model.adapters import start_head
+from fltac.planning import Plan
 from fltac.server.state import Setup, Slot, shape_name
 from fltac.timeline import Spans, joined
-from fltac.world import Plan, agreed_start
+from fltac.world import agreed_start
 
 
 def server_setup(plan: Plan) -> Setup:

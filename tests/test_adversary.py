@@ -8,9 +8,9 @@ from fltac.adversary import marked, poisoned, spoiled, upload
 from fltac.config import Backdoor, LabelFlip, Scaled, SignFlip
 from fltac.model.kinds.image_classification import Images
 from fltac.model.kinds.text_classification import Texts
+from fltac.planning import build, plan
 from fltac.records.store import RunDirectory
 from fltac.wire.messages import AdapterSpec, Layer
-from fltac.world import build, plan
 
 SPEC = AdapterSpec((Layer("query", 6, 5), Layer("value", 4, 5)), rank=2, scale=2.0)
 ids = np.array([1, 7, 8, 2, 1, 9, 2, 1, 2], np.int32)

@@ -335,7 +335,7 @@ def test_check_prints_the_resolved_experiment_and_estimates_and_starts_nothing(t
 def test_check_foretells_the_bytes_that_a_run_measures(tiny, fltac, tmp_path):
     from fltac.estimate import estimate
     from fltac.layers import load
-    from fltac.world import plan
+    from fltac.planning import plan
 
     for overrides in (["rounds=1"], ["rounds=1", "method=fedit", "wire.up=float16"]):
         out = tmp_path / str(len(overrides))

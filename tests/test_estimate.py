@@ -10,7 +10,7 @@ import fltac
 from fltac.config import Adapter, Exchange, Model
 from fltac.estimate import Trained, estimate
 from fltac.model.backbone import skeleton, spec_of
-from fltac.world import plan
+from fltac.planning import plan
 from tests.tiny import write_tiny
 
 README = Path(__file__).parents[1] / "experiments" / "README.md"

@@ -12,8 +12,8 @@ import fltac
 from fltac.config import Table
 from fltac.errors import InputError
 from fltac.estimate import estimate
+from fltac.planning import plan
 from fltac.records.store import RunDirectory
-from fltac.world import plan
 
 FOLDER = Path(__file__).parents[1] / "experiments"
 FILES = sorted(FOLDER.glob("*.toml"))

@@ -10,8 +10,8 @@ from safetensors.numpy import load_file
 
 import fltac
 from fltac.packing import costs, room, together
+from fltac.planning import build, plan
 from fltac.records.store import RunDirectory
-from fltac.world import build, plan
 from tests.tiny import write_tiny
 
 

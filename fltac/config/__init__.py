@@ -6,6 +6,7 @@ No torch and no Ray here: `fltac check` and every other reader of an experiment 
 from fltac.config.adversary import Adversary, Backdoor, LabelFlip, Scaled, SignFlip
 from fltac.config.base import Config
 from fltac.config.changes import Change, ClientDrifts, ClientJoins, ClientLeaves, TaskBegins, TaskEnds
+from fltac.config.checks import cross_checks, searchable
 from fltac.config.codec import Codec, parse_codec
 from fltac.config.experiment import (
     Alerts,
@@ -15,8 +16,6 @@ from fltac.config.experiment import (
     Experiment,
     Resources,
     Wire,
-    cross_checks,
-    searchable,
 )
 from fltac.config.faults import Faults
 from fltac.config.method import (

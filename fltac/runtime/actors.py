@@ -10,8 +10,8 @@ from fltac.server.snapshot import dump, load
 from fltac.server.state import Post, Setup, Step, parcels
 
 if TYPE_CHECKING:  # torch is for client actors: the aggregator's process starts without it, the driver beside it
-    from fltac.client import Job, Order
     from fltac.model.training import Score
+    from fltac.orders import Job, Order
     from fltac.world import World
 
 

@@ -18,10 +18,10 @@ from ray import train
 from ray.train.torch import TorchTrainer, get_device
 from ray.util.queue import Empty, Queue
 
-from fltac.client import Job, Ledger, Order
 from fltac.errors import StoppedError
 from fltac.federation import federate
 from fltac.model.training import Score
+from fltac.orders import Job, Ledger, Order
 from fltac.records.rounds import RoundRecord
 from fltac.records.store import RunDirectory
 from fltac.runtime.capacity import Need

@@ -182,8 +182,8 @@ def _on_actors(task: _Task, began: float) -> None:
 
 def prepare(experiment: Experiment) -> tuple[World, Setup]:
     """What workers and server start from."""
+    from fltac.planning import build, plan
     from fltac.setup import server_setup
-    from fltac.world import build, plan
 
     prepared = plan(experiment)
     return build(prepared), server_setup(prepared)

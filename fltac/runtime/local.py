@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from fltac.client import Job, Ledger, Order
 from fltac.host import Host
 from fltac.lateness import deadline
 from fltac.model.training import Score
+from fltac.orders import Job, Ledger, Order
 from fltac.records.left_out import LeftOut
 from fltac.server.aggregator import Aggregator
 from fltac.server.snapshot import dump, load

@@ -17,6 +17,8 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from fltac.config import parse_codec
 from fltac.errors import StoppedError
+from fltac.orders import Job, Ledger, Order
+from fltac.packing import groups, together
 from fltac.records.left_out import LeftOut
 from fltac.runtime.actors import AggregatorActor, ClientActor
 from fltac.runtime.capacity import Need
@@ -25,7 +27,6 @@ from fltac.server.state import Post, Setup, Step
 from fltac.wire.codecs import expected_bytes
 
 if TYPE_CHECKING:  # torch is imported while the actors start
-    from fltac.client import Job, Ledger, Order
     from fltac.data.shards import Shard
     from fltac.model.training import Score
     from fltac.world import World
@@ -97,9 +98,6 @@ class RayRuntime:
     def _train(
         self, round: int, orders: Sequence[Order], post: Post, limit: tuple[float, int] | None = None
     ) -> tuple[Mapping[int, Any], Ledger]:
-        from fltac.client import Ledger
-        from fltac.packing import groups, together
-
         held = self.world.held(round)
         packs = [list(pack) for _, pack in groupby(orders, key=lambda order: order.pack)]  # stay together: same bits
         costs = [sum(self._cost(held[order.client].values()) for order in pack) for pack in packs]

@@ -18,7 +18,7 @@ from fltac.records.summary import Summary
 
 if TYPE_CHECKING:
     from fltac.estimate import Estimate
-    from fltac.world import Plan
+    from fltac.planning import Plan
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)

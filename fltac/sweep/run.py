@@ -112,7 +112,7 @@ def _plan_each(study: Study, points: Sequence[Params]) -> None:
 
     Raises InputError for what a file's values alone do not show: a task that is not there, a rank that does not fit.
     """
-    from fltac.world import plan  # takes torch
+    from fltac.planning import plan  # takes torch
 
     seen = set()
     for params in points:

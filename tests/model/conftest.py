@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 import fltac
-from fltac.world import World, build, plan
+from fltac.planning import build, plan
+from fltac.world import World
 from tests.tiny import write_tiny
 
 

@@ -11,8 +11,8 @@ from fltac.errors import InputError
 from fltac.model.backbone import build, load_base
 from fltac.model.memory import recompute
 from fltac.model.training import Learner, Work, train
-from fltac.world import build as build_world
-from fltac.world import plan
+from fltac.planning import build as build_world
+from fltac.planning import plan
 from tests.tiny import write_tiny
 from tests.tiny_kinds import write_tiny_dialogues, write_tiny_images
 

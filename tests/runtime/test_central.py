@@ -12,9 +12,9 @@ from fltac.data.shards import Shard, pooled
 from fltac.errors import InputError, StoppedError
 from fltac.estimate import estimate
 from fltac.model.training import turns
+from fltac.planning import plan
 from fltac.records.store import RunDirectory
 from fltac.runtime import launch
-from fltac.world import plan
 from tests.runtime.test_identity import records, run
 
 LEARNS = ["training.steps=10", "training.learning_rate=1e-2"]

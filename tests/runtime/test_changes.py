@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import fltac
+from fltac.planning import build, plan
 from fltac.records.store import RunDirectory
 from fltac.setup import server_setup
-from fltac.world import build, plan
 from tests.runtime.test_identity import SHARES
 from tests.tiny import TASKS
 

@@ -98,7 +98,7 @@ def poison(remote, *clients):
 
 
 def sent(remote, world):
-    from fltac.client import orders
+    from fltac.orders import orders
 
     post = remote.start({})
     updates, _ = remote.train(1, orders(world, 1, world.draw_clients(1), post, {}), post)

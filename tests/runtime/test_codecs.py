@@ -5,15 +5,15 @@ import pytest
 import torch
 
 import fltac
-from fltac.client import orders
 from fltac.estimate import estimate
 from fltac.host import Host
+from fltac.orders import orders
+from fltac.planning import build, plan
 from fltac.server.aggregator import Aggregator
 from fltac.server.state import parcels
 from fltac.setup import server_setup
 from fltac.wire.codecs import decode, measure
 from fltac.wire.messages import Update
-from fltac.world import build, plan
 from tests.runtime.test_identity import SHARES
 
 BOTH = ["wire.up=int4+top0.2+zstd", "wire.down=int8"]

@@ -5,18 +5,18 @@ import pytest
 from safetensors.numpy import load_file
 
 import fltac
-from fltac.client import orders
 from fltac.data.batching import evaluation_batches
 from fltac.estimate import estimate
 from fltac.host import Host
 from fltac.model.adapters import start_adapter
 from fltac.model.training import Work, evaluate
+from fltac.orders import orders
+from fltac.planning import build, plan
 from fltac.records.store import RunDirectory
 from fltac.server.aggregator import Aggregator
 from fltac.server.state import parcels
 from fltac.setup import server_setup
 from fltac.wire.codecs import HEADER, SHAPE, decode
-from fltac.world import build, plan
 from tests.runtime.test_identity import METHODS, records
 
 A = B = 4 * 2 * 32  # numbers: rank 2 on query and value of two layers of width 32

@@ -15,8 +15,8 @@ from fltac.model.generation import write_answers
 from fltac.model.kinds import KINDS
 from fltac.model.kinds.causal_lm import Dialogues, fitted
 from fltac.model.training import Learner, Work, evaluate, train
-from fltac.world import build as build_world
-from fltac.world import plan
+from fltac.planning import build as build_world
+from fltac.planning import plan
 from tests.tiny_kinds import write_tiny_dialogues
 
 KIND = KINDS["causal-lm"]
