@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fltac import __version__, screen, see, use
-from fltac.errors import InputError, Problem, StoppedError, reason
+from fltac.errors import InputError, Problem, StoppedError, behind, reason
 from fltac.layers import load, read
 from fltac.points import Study
 from fltac.records.store import RunDirectory
@@ -206,7 +206,7 @@ def main() -> None:
             screen.errors.print(line, markup=False)
         sys.exit(2)
     except StoppedError as error:
-        screen.errors.print(f"fltac stopped: {getattr(error, 'cause', None) or error}", markup=False)
+        screen.errors.print(f"fltac stopped: {behind(error)}", markup=False)
         sys.exit(1)
     except Exception as error:
         traceback.print_exception(error)

@@ -49,7 +49,12 @@ class StoppedError(Exception):
     """The run cannot go on, and says why in one line; what is finished is on disk. The command line exits with 1."""
 
 
+def behind(error: BaseException) -> BaseException:
+    """What was raised in another process, behind Ray's wrapper, whose text is a traceback."""
+    return getattr(error, "cause", None) or error
+
+
 def reason(error: BaseException) -> str:
-    """What failed and where, in one line: behind Ray's wrapper, with the notes that say whose work it was."""
-    cause = getattr(error, "cause", None) or error
+    """What failed and where, in one line: with the notes that say whose work it was."""
+    cause = behind(error)
     return " ".join([f"{type(cause).__name__}: {cause}", *getattr(cause, "__notes__", [])])

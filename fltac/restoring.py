@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fltac.errors import InputError, Problem
+from fltac.errors import InputError, Problem, behind
 from fltac.protocol import Runtime
 from fltac.records.checkpoint import Checkpoint, States, TornError
 from fltac.records.store import RunDirectory
@@ -28,7 +28,7 @@ def restored(world: World, runtime: Runtime, run: RunDirectory) -> tuple[int, St
         try:
             return runtime.start(found.files)
         except WireError as error:
-            raise TornError(str(error)) from None
+            raise TornError(str(behind(error))) from None
 
     found, post = run.checkpoint(use)
     return found.round, found.states, post
