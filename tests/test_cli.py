@@ -408,6 +408,12 @@ def test_a_second_signal_does_not_tear_the_cleaning_up(tmp_path, first, code):
     signal.signal(signal.SIGINT, ignored)
 
 
+def test_a_signal_that_ray_answers_while_it_starts_is_told_as_one(tmp_path):
+    with pytest.raises(SystemExit) as ended, Stoppable(tmp_path):
+        sys.exit(1)  # as Ray does
+    assert ended.value.code == 143
+
+
 def test_who_stops_following_a_job_is_told_that_it_goes_on(capsys):
     with pytest.raises(SystemExit) as ended, Stoppable(None):
         signal.raise_signal(signal.SIGTERM)

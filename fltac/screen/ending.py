@@ -13,6 +13,7 @@ from fltac.records.sweeps import SweepDirectory
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill and batch systems, a terminal that is closed
 INTERRUPTED = 128 + signal.SIGINT  # as shells tell it
+TERMINATED = 128 + signal.SIGTERM
 SIGNALLED = tuple(128 + one for one in SIGNALS)
 
 
@@ -44,8 +45,10 @@ class Stoppable:
             signal.signal(one, known or signal.SIG_DFL)
         if isinstance(error, KeyboardInterrupt | SystemExit):
             screen.errors.print(f"stopped: {self._left()}", markup=False)
-            code = error.code if isinstance(error, SystemExit) else INTERRUPTED
-            raise SystemExit(code) from None
+            if isinstance(error, KeyboardInterrupt):
+                raise SystemExit(INTERRUPTED) from None
+            # Ray answers SIGTERM itself while it starts, by exit code 1
+            raise SystemExit(error.code if error.code in SIGNALLED else TERMINATED) from None
 
     def _left(self) -> str:
         if self.folder is None:
