@@ -151,8 +151,8 @@ def resume(
     from fltac.runtime import launch
 
     directory = RunDirectory.open(folder)
-    rounds, done = load(directory.experiment_file).rounds, len(directory.lines())
-    with Stoppable(folder), Named(directory.experiment_file), screen.rounds_shown(rounds, done) as tell:
+    rounds = load(directory.experiment_file).rounds
+    with Stoppable(folder), Named(directory.experiment_file), screen.rounds_shown(rounds) as tell:
         summary = launch.resume(folder, runtime.value if runtime else None, address, tell, screen.say)
     screen.result(summary)
 

@@ -146,12 +146,16 @@ class RunDirectory:
         return tuple(json.loads(file.read_text())[task]["classes"]) if file.is_file() else None
 
     def lines(self) -> list[dict[str, Any]]:
-        """One entry a finished round; a line without its end was torn by a crash, or is just being written."""
-        return _lines(self.path / "rounds.jsonl")
+        """One entry a finished round; a line without its end was torn by a crash, or is just being written.
+
+        Raises InputError for another that cannot be read.
+        """
+        remedy = "without summary.json fltac resume restores it from the checkpoint"
+        return _lines(self.path / "rounds.jsonl", remedy)
 
     def judgements(self) -> list[dict[str, Any]]:
-        """Answers that models scored, in order; without a torn line."""
-        return _lines(self.path / "judgements.jsonl")
+        """Answers that models scored, in order; without a torn line. Raises InputError for one that cannot be read."""
+        return _lines(self.path / "judgements.jsonl", "remove it, and fltac judge asks again")
 
     def judged(self) -> dict[str, dict[str, Any]]:
         """Model -> task -> mean score, answers, and those whose score could not be read."""
@@ -257,5 +261,12 @@ def _json(value: Mapping[str, Any], indent: int | None = None) -> bytes:
     return (json.dumps(value, indent=indent) + "\n").encode()
 
 
-def _lines(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text().split("\n")[:-1]] if file.is_file() else []
+def _lines(file: Path, remedy: str) -> list[dict[str, Any]]:
+    entries = []
+    for number, line in enumerate(file.read_bytes().split(b"\n")[:-1] if file.is_file() else [], start=1):
+        try:
+            entries.append(dict(json.loads(line)))
+        except (TypeError, ValueError):
+            got = line[:40].decode(errors="replace")
+            raise InputError(Problem(f"line {number}", f"is damaged; {remedy}", got), str(file)) from None
+    return entries

@@ -60,9 +60,9 @@ def number(value: float | None) -> str:
 
 
 @contextmanager
-def rounds_shown(total: int, done: int = 0) -> Iterator[Any]:
+def rounds_shown(total: int) -> Iterator[Any]:
     """Yields what to call with each finished round: a progress bar in a terminal, plain lines elsewhere."""
-    began, sent, working = time.monotonic(), 0, 0.0
+    began, sent, working, done = time.monotonic(), 0, 0.0, 0
 
     def told(record: RoundRecord) -> str:
         nonlocal sent
@@ -72,11 +72,12 @@ def rounds_shown(total: int, done: int = 0) -> Iterator[Any]:
     if not sys.stdout.isatty():
 
         def plain(record: RoundRecord) -> None:
-            nonlocal working
+            nonlocal working, done
             text = told(record)
             passed = time.monotonic() - began
             working += record.line["seconds"]  # without the start, which is not to come again
-            left = working / (record.round - done) * (total - record.round)
+            done += 1  # by this process: a run that goes on has earlier ones
+            left = working / done * (total - record.round)
             say(f"round {record.round}/{total}  {text}  {passed:.0f} s, about {left:.0f} s left")
             tell_alerts(record.line, say)
 
@@ -84,7 +85,7 @@ def rounds_shown(total: int, done: int = 0) -> Iterator[Any]:
         return
     columns = (TextColumn("round"), MofNCompleteColumn(), BarColumn(24), TextColumn("{task.description}"))
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-        bar = progress.add_task("starting", total=total, completed=done)
+        bar = progress.add_task("starting", total=total)
 
         def moving(record: RoundRecord) -> None:
             progress.update(bar, completed=record.round, description=told(record))
