@@ -22,6 +22,7 @@ from fltac.model.generation import write_answers
 from fltac.model.kinds import KINDS, Examples
 from fltac.model.kinds.tokens import tokenizer
 from fltac.model.training import Work, probabilities
+from fltac.records.reading import reading
 from fltac.records.store import RunDirectory
 from fltac.server.snapshot import load_cluster
 from fltac.server.state import Cluster, shape_name
@@ -60,7 +61,8 @@ class Trained:
 
     def cluster(self, number: int) -> Cluster:
         """Adapter and heads of a cluster, as after the last round."""
-        return load_cluster(self.files[number].read_bytes(), self.shape[0])
+        with reading(self.files[number]):
+            return load_cluster(self.files[number].read_bytes(), self.shape[0])
 
     def task(self, name: str) -> tuple[Task, str]:
         """A task, and where the experiment has it. Raises InputError where there is none of that name."""

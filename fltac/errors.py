@@ -58,3 +58,8 @@ def reason(error: BaseException) -> str:
     """What failed and where, in one line: with the notes that say whose work it was."""
     cause = behind(error)
     return " ".join([f"{type(cause).__name__}: {cause}", *getattr(cause, "__notes__", [])])
+
+
+def first_line(error: BaseException) -> str:
+    """What a library says of it, without the particulars."""
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}".rstrip(": ")

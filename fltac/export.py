@@ -12,6 +12,7 @@ from fltac.config import Experiment
 from fltac.errors import InputError, Problem
 from fltac.layers import load
 from fltac.records.files import require_new
+from fltac.records.reading import reading
 from fltac.records.store import RunDirectory
 
 
@@ -29,7 +30,8 @@ def export_cluster(folder: str | Path, cluster: int, to: str | Path, head: str |
     if cluster not in files:
         raise InputError(Problem("--cluster", f"is no cluster of round {last}; choose one of {sorted(files)}", cluster))
     require_new(Path(to), "--to", "name a new folder")
-    tensors = load_file(files[cluster])
+    with reading(files[cluster]):
+        tensors = load_file(files[cluster])
     heads = {name.removeprefix("head."): value for name, value in tensors.items() if name.startswith("head.")}
     if not heads:
         raise InputError(

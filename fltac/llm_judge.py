@@ -13,6 +13,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from fltac.errors import InputError, Problem
+from fltac.records.judgements import Judgements
 from fltac.records.store import RunDirectory
 
 SYSTEM = "You grade answers. You are strict and fair, and you answer with one line."
@@ -63,8 +64,8 @@ class Judge:
 
     def __init__(self, folder: str | Path, endpoint: str, model: str, key_env: str | None, tokens_out: int) -> None:
         """Raises InputError where the run wrote nothing, or the key is not in the environment."""
-        self.run, self.model, self.tokens_out = RunDirectory.open(folder), model, tokens_out
-        rows = self.run.table("generations").to_pylist()
+        run, self.model, self.tokens_out = RunDirectory.open(folder), model, tokens_out
+        self.kept, rows = Judgements(run.path), run.table("generations").to_pylist()
         if not rows:
             what = "has no written answers; run it with training.generate above 0 (model.kind = causal-lm)"
             raise InputError(Problem("", what), str(folder))
@@ -82,7 +83,7 @@ class Judge:
             raise InputError(Problem("--key-env", what, key_env), "command line")
         self.url = endpoint.rstrip("/").removesuffix("/chat/completions") + "/chat/completions"
         self.headers = {"Authorization": f"Bearer {os.environ[key_env]}"} if key_env else {}
-        scored = {_question(one): one for one in self.run.judgements() if one["model"] == model}
+        scored = {_question(one): one for one in self.kept.each() if one["model"] == model}
         self.scored = [scored[one] for one in self.questions if one in scored]
         self.left = [one for one in self.questions if one not in scored]
 
@@ -99,7 +100,7 @@ class Judge:
 
         Raises InputError where the endpoint cannot be had or refuses, after as many tries as are worth it.
         """
-        self.run.cut_judgements()
+        self.kept.cut()
         retry = Retry(
             total=TRIES, connect=2, backoff_factor=1, status_forcelist=BUSY, allowed_methods=None, raise_on_status=False
         )
@@ -110,7 +111,7 @@ class Judge:
                 raw, usage = self._asked(session, question, timeout)
                 judgement = {**question._asdict(), "model": self.model, "endpoint": self.url}
                 judgement |= {"raw": raw, "score": score_of(raw), "usage": usage}
-                self.run.add_judgement(judgement)
+                self.kept.add(judgement)
                 self.scored.append(judgement)
                 yield judgement
 
@@ -120,7 +121,7 @@ class Judge:
         for one in self.scored:
             by_task.setdefault(one["task"], []).append(one["score"])
         means = {task: _mean(scores) for task, scores in sorted(by_task.items())}
-        self.run.write_judgements(self.model, means)
+        self.kept.write_means(self.model, means)
         return means
 
     def _asked(self, session: requests.Session, question: Question, timeout: float) -> tuple[str, Any]:

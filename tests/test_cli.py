@@ -361,23 +361,6 @@ def test_a_run_prints_a_line_a_round_and_the_table_of_its_summary(tiny, fltac, t
     assert fltac("run", tiny, "--runtime", "local", "--out", tmp_path / "run")[0] == 2
 
 
-def test_damaged_lines_are_told_and_resume_restores_them_and_a_torn_round(tiny, fltac, tmp_path):
-    out = tmp_path / "run"
-    assert fltac("run", tiny, "--runtime", "local", "--out", out)[0] == 0
-    results = (out / "rounds.jsonl").read_text()
-    (out / "rounds.jsonl").write_text(f"garbage\n{results}")
-    code, _, err = fltac("report", out)
-    what = "line 1: is damaged; without summary.json fltac resume restores it from the checkpoint (got 'garbage')"
-    assert (code, err) == (2, f"{out / 'rounds.jsonl'}: {what}\n")
-    (out / "summary.json").unlink()
-    code, said, _ = fltac("resume", out)
-    assert (code, "round " in said, (out / "rounds.jsonl").read_text()) == (0, False, results)
-    (out / "summary.json").unlink()
-    (out / "checkpoint" / "round-0002" / "clients.bin").write_bytes(b"torn")
-    code, said, err = fltac("resume", out)
-    assert (code, err, "going on from round 1" in said, "round 2/2" in said) == (0, "", True, True)
-
-
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a file just opened, not yet held
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_run_after_its_last_round_and_says_how_to_go_on(tiny, fltac, tmp_path, number):

@@ -9,6 +9,7 @@ import pytest
 
 from fltac.errors import InputError
 from fltac.llm_judge import Judge, score_of
+from fltac.records.judgements import Judgements
 from fltac.records.store import RunDirectory
 
 
@@ -66,14 +67,14 @@ def test_a_busy_server_is_asked_again_and_the_means_are_right(run, serve, fltac,
     assert [path for path, _, _ in asked] == ["/v1/chat/completions"] * 7  # six answers, one asked twice
     assert {key for _, key, _ in asked} == {"Bearer secret"}
     assert asked[0][2] == asked[1][2]
-    kept = RunDirectory(run).judgements()
+    kept = Judgements(run).each()
     rows = RunDirectory(run).table("generations").to_pylist()
     assert [one["score"] for one in kept] == [4, 7, 10, 8, 8, 8]
     assert [(one["task"], one["example"]) for one in kept] == [(row["task"], row["example"]) for row in rows]
     assert all(row["answer"] in one["asked"] for one, row in zip(kept, rows, strict=True))
     assert kept[2]["raw"] == "I liked it.\n\nScore: 10"
     assert kept[0]["usage"] == {"prompt_tokens": 7}
-    assert RunDirectory(run).judged() == {
+    assert Judgements(run).means() == {
         "m": {
             "opposites": {"score": 7.0, "answers": 3, "unread": 0},
             "twice": {"score": 8.0, "answers": 3, "unread": 0},
@@ -93,7 +94,7 @@ def test_nonsense_is_kept_and_never_counted(run, serve):
     judge = Judge(run, start((200, "what a lovely day, 8 of us came"), (200, "Score: 6")), "m", None, 8)
     assert [one["score"] for one in judge.score(5)] == [None, 6, 6, 6, 6, 6]
     assert judge.conclude()["opposites"] == {"score": 6.0, "answers": 3, "unread": 1}
-    assert RunDirectory(run).judgements()[0]["raw"] == "what a lovely day, 8 of us came"
+    assert Judgements(run).each()[0]["raw"] == "what a lovely day, 8 of us came"
 
 
 def test_a_killed_judge_goes_on_where_it_stopped(run, serve):
@@ -108,7 +109,7 @@ def test_a_killed_judge_goes_on_where_it_stopped(run, serve):
     assert len(again.left) == 4
     assert len(list(again.score(5))) == 4
     assert len(asked) == 6
-    assert [one["score"] for one in RunDirectory(run).judgements()] == [5] * 6
+    assert [one["score"] for one in Judgements(run).each()] == [5] * 6
     assert Judge(run, url, "m", None, 8).cost(1, 1) == (0, 0, 0, 0)
     assert len(Judge(run, url, "another", None, 8).left) == 6
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import platform
 import shutil
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from fltac.errors import InputError, Problem, StoppedError
 
@@ -19,6 +21,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UNLOCKABLE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # of a file system that knows no locks
 LOCK = ".lock"
 SIDE_BY_SIDE = 16  # files
+
+
+def as_json(value: Mapping[str, Any], indent: int | None = None) -> bytes:
+    """As a line, or with an indent as a file for people."""
+    return (json.dumps(value, indent=indent) + "\n").encode()
 
 
 def write(file: Path, content: bytes) -> None:

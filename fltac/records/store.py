@@ -16,7 +16,8 @@ from safetensors.numpy import load as load_tensors
 
 from fltac.errors import InputError, Problem
 from fltac.records.checkpoint import Checkpoint, States, TornError, read_checkpoint, write_checkpoint
-from fltac.records.files import Lock, append, make, require_new, write, write_all, write_folder
+from fltac.records.files import Lock, append, as_json, make, require_new, write, write_all, write_folder
+from fltac.records.reading import read_json, read_lines, reading
 from fltac.records.rounds import TABLES, RoundRecord, Rows
 
 Say = Callable[[str], None]
@@ -80,7 +81,7 @@ class RunDirectory:
     # -- writing -----------------------------------------------------------------------------------
 
     def write_provenance(self, provenance: Mapping[str, Any]) -> None:
-        write(self.path / "provenance.json", _json(provenance, indent=2))
+        write(self.path / "provenance.json", as_json(provenance, indent=2))
 
     def count_restart(self) -> None:
         before = self.provenance()
@@ -88,7 +89,7 @@ class RunDirectory:
 
     def write_tasks(self, tasks: Mapping[str, Any]) -> None:
         """What the tasks' models answer: the names of their classes, in order."""
-        write(self.path / "tasks.json", _json(tasks, indent=2))
+        write(self.path / "tasks.json", as_json(tasks, indent=2))
 
     def write_bars(self, evaluations: Rows) -> None:
         """What v0 does on every task, as round 0 of the evaluations."""
@@ -103,28 +104,14 @@ class RunDirectory:
         write_folder(self.path / "adapters" / folder, clusters)
         if keep:
             write_checkpoint(self.path / "checkpoint" / folder, [*self.lines(), record.line], server, states)
-        append(self.path / "rounds.jsonl", _json(record.line))
+        append(self.path / "rounds.jsonl", as_json(record.line))
         if record.line["alerts"] or not (self.path / "alerts.jsonl").is_file():
-            append(self.path / "alerts.jsonl", b"".join(map(_json, record.line["alerts"])))
+            append(self.path / "alerts.jsonl", b"".join(map(as_json, record.line["alerts"])))
         for old in self._checkpoints()[: -keep or None]:
             shutil.rmtree(old)
 
-    def cut_judgements(self) -> None:
-        """Takes away a line that a kill tore."""
-        file = self.path / "judgements.jsonl"
-        if file.is_file() and not (text := file.read_bytes()).endswith(b"\n"):
-            write(file, text[: text.rfind(b"\n") + 1])
-
-    def add_judgement(self, judgement: Mapping[str, Any]) -> None:
-        """One more answer scored by a model, on disk at once."""
-        append(self.path / "judgements.jsonl", _json(judgement))
-
-    def write_judgements(self, model: str, means: Mapping[str, Any]) -> None:
-        """What a model's scores come to, task by task, beside those of other models."""
-        write(self.path / "judgements.json", _json(self.judged() | {model: means}, indent=2))
-
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        write(self.path / "summary.json", _json(summary, indent=2))
+        write(self.path / "summary.json", as_json(summary, indent=2))
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -132,39 +119,38 @@ class RunDirectory:
     def experiment_file(self) -> Path:
         return self.path / "experiment.json"
 
+    def experiment(self) -> dict[str, Any]:
+        """The resolved experiment as it is written there."""
+        return read_json(self.experiment_file)
+
     def provenance(self) -> dict[str, Any]:
-        return dict(json.loads((self.path / "provenance.json").read_text()))
+        return read_json(self.path / "provenance.json")
 
     def summary(self) -> dict[str, Any] | None:
         """The results, or None while the run is not finished."""
         file = self.path / "summary.json"
-        return dict(json.loads(file.read_text())) if file.is_file() else None
+        return read_json(file, "remove it, and fltac resume writes it anew") if file.is_file() else None
 
     def classes(self, task: str) -> tuple[str, ...] | None:
         """The names of a task's classes, in order; None where an older fltac did not write them."""
         file = self.path / "tasks.json"
-        return tuple(json.loads(file.read_text())[task]["classes"]) if file.is_file() else None
+        if not file.is_file():
+            return None
+        with reading(file, "remove it, and the names are read from the data"):
+            return tuple(json.loads(file.read_bytes())[task]["classes"])
 
     def lines(self) -> list[dict[str, Any]]:
-        """One entry a finished round; a line without its end was torn by a crash, or is just being written.
-
-        Raises InputError for another that cannot be read.
-        """
-        remedy = "without summary.json fltac resume restores it from the checkpoint"
-        return _lines(self.path / "rounds.jsonl", remedy)
-
-    def judgements(self) -> list[dict[str, Any]]:
-        """Answers that models scored, in order; without a torn line. Raises InputError for one that cannot be read."""
-        return _lines(self.path / "judgements.jsonl", "remove it, and fltac judge asks again")
-
-    def judged(self) -> dict[str, dict[str, Any]]:
-        """Model -> task -> mean score, answers, and those whose score could not be read."""
-        file = self.path / "judgements.json"
-        return dict(json.loads(file.read_text())) if file.is_file() else {}
+        """One entry a finished round. Raises InputError for a damaged one."""
+        return read_lines(
+            self.path / "rounds.jsonl", "without summary.json fltac resume restores it from the checkpoint"
+        )
 
     def table(self, name: str) -> pa.Table:
         """One of TABLES, all rounds; null or empty where an older fltac did not write it."""
-        parts = [pq.read_table(file) for file in _of_rounds(self.path / f"{name}.parquet", ".parquet")]
+        parts = []
+        for file in _of_rounds(self.path / f"{name}.parquet", ".parquet"):
+            with reading(file, "restore it from a copy, or begin the run anew"):
+                parts.append(pq.read_table(file))
         return pa.concat_tables([*parts, TABLES[name].empty_table()], promote_options="default")
 
     def has_bars(self) -> bool:
@@ -182,7 +168,8 @@ class RunDirectory:
         if not file.is_file():
             what = "keeps no checkpoint, which would tell the slots; run it with checkpoint.keep at 1 or more"
             raise InputError(Problem("checkpoint.keep", what, 0), str(self.path))
-        slots: dict[str, np.ndarray] = load_tensors(file.read_bytes())
+        with reading(file, "without summary.json fltac resume makes it anew, from the round before"):
+            slots: dict[str, np.ndarray] = load_tensors(file.read_bytes())
         return slots
 
     def _last_round(self) -> int:
@@ -224,7 +211,7 @@ class RunDirectory:
         told["alerts.jsonl"] = [alert for line in told["rounds.jsonl"] for alert in line["alerts"]]
         for name, entries in told.items():
             if (self.path / name).is_file() or entries:
-                write(self.path / name, b"".join(map(_json, entries)))
+                write(self.path / name, b"".join(map(as_json, entries)))
         parts = [part for name in TABLES for part in _of_rounds(self.path / f"{name}.parquet", ".parquet")]
         for part in [*parts, *_of_rounds(self.path / "adapters"), *self._checkpoints()]:
             if _round_order(part) > last:
@@ -255,18 +242,3 @@ def _of_rounds(folder: Path, suffix: str = "") -> list[Path]:
     """What a folder has of rounds, in order; copies that somebody put beside them are let be."""
     found = [path for path in folder.glob("round-*") if ROUND.fullmatch(path.name.removesuffix(suffix))]
     return sorted(found, key=_round_order)
-
-
-def _json(value: Mapping[str, Any], indent: int | None = None) -> bytes:
-    return (json.dumps(value, indent=indent) + "\n").encode()
-
-
-def _lines(file: Path, remedy: str) -> list[dict[str, Any]]:
-    entries = []
-    for number, line in enumerate(file.read_bytes().split(b"\n")[:-1] if file.is_file() else [], start=1):
-        try:
-            entries.append(dict(json.loads(line)))
-        except (TypeError, ValueError):
-            got = line[:40].decode(errors="replace")
-            raise InputError(Problem(f"line {number}", f"is damaged; {remedy}", got), str(file)) from None
-    return entries

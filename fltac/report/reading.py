@@ -191,7 +191,7 @@ def _read(path: Path, label: str) -> Run:
     return Run(
         folder=path,
         label=label,
-        experiment=json.loads(run.experiment_file.read_text()),
+        experiment=run.experiment(),
         provenance=run.provenance(),
         summary=summarise(run),
         clocks=_clocks(rounds, run.summary() or {}),

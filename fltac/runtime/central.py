@@ -18,7 +18,7 @@ from ray import train
 from ray.train.torch import TorchTrainer, get_device
 from ray.util.queue import Empty, Queue
 
-from fltac.errors import StoppedError
+from fltac.errors import StoppedError, first_line
 from fltac.federation import federate
 from fltac.model.training import Score
 from fltac.orders import Job, Ledger, Order
@@ -26,7 +26,7 @@ from fltac.records.rounds import RoundRecord
 from fltac.records.store import RunDirectory
 from fltac.runtime.capacity import Need
 from fltac.runtime.local import LocalRuntime
-from fltac.runtime.pool import LOST, first_line
+from fltac.runtime.pool import LOST
 from fltac.server.state import Post, Setup
 from fltac.world import World
 

@@ -14,7 +14,7 @@ import ray
 from ray import exceptions
 
 from fltac.config import Faults
-from fltac.errors import StoppedError
+from fltac.errors import StoppedError, first_line
 from fltac.runtime.capacity import Need
 
 READY_SECONDS = 300.0  # for an actor to start; a cluster that is busy for longer is told as such
@@ -210,8 +210,3 @@ def spread(costs: Sequence[float], workers: int) -> list[Piece]:
         pieces[least].append(index)
         loads[least] += costs[index]
     return [sorted(one) for one in [*pieces, *later]]
-
-
-def first_line(error: BaseException) -> str:
-    """What Ray says of a loss, without its particulars."""
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}".rstrip(": ")

@@ -16,13 +16,13 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from fltac.config import parse_codec
-from fltac.errors import StoppedError
+from fltac.errors import StoppedError, first_line
 from fltac.orders import Job, Ledger, Order
 from fltac.packing import groups, together
 from fltac.records.left_out import LeftOut
 from fltac.runtime.actors import AggregatorActor, ClientActor
 from fltac.runtime.capacity import Need
-from fltac.runtime.pool import LOST, READY_SECONDS, Pool, Until, first_line, spread
+from fltac.runtime.pool import LOST, READY_SECONDS, Pool, Until, spread
 from fltac.server.state import Post, Setup, Step
 from fltac.wire.codecs import expected_bytes
 

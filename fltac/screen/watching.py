@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -151,9 +150,9 @@ def _table(*names: str) -> Table:
 
 
 def _title(run: RunDirectory) -> str:
-    asked = json.loads(run.experiment_file.read_text())
+    asked = run.experiment()
     return f"{asked['name']}: method {asked['method']}, seed {asked['seed']}, {asked['clients']['count']} clients"
 
 
 def _planned(run: RunDirectory) -> int:
-    return int(json.loads(run.experiment_file.read_text())["rounds"])
+    return int(run.experiment()["rounds"])
