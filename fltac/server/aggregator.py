@@ -13,21 +13,19 @@ from threadpoolctl import ThreadpoolController
 
 from fltac.config import Settling
 from fltac.seeds import generator
-from fltac.server.agreeing import agreement, worth
 from fltac.server.choosing import first_clusters
 from fltac.server.clustering import CLUSTERERS, Hints, warm_up
 from fltac.server.comparing import compared
 from fltac.server.diagnostics import Sight, churn, cluster_rows, update_rows
 from fltac.server.evolution import layer_rows, sketches
-from fltac.server.merging import AVERAGES, MERGERS, aggregation_error, outlier_scores, weights
-from fltac.server.posting import by_client, post
+from fltac.server.posting import post
+from fltac.server.renewing import renewed
 from fltac.server.screening import require_enough, taken, usual
 from fltac.server.settling import conflicts, settle
-from fltac.server.state import START, Cluster, Key, Parcel, Post, Setup, State, Step
+from fltac.server.state import START, Key, Parcel, Post, Setup, State, Step
 from fltac.server.tracking import hold, identify, known_by_number
-from fltac.timeline import holding
 from fltac.wire.codecs import decode
-from fltac.wire.messages import Head, Update
+from fltac.wire.messages import Update
 
 
 class Aggregator:
@@ -75,7 +73,7 @@ class Aggregator:
             began = time.perf_counter()
             sight = self._sight(state, known, since, heard, updates)
             clustered = time.perf_counter()
-            clusters, errors, shares = self._merged(state, updates, sight, sent_to)
+            clusters, errors, shares = renewed(self.setup, state, updates, sight, sent_to)
             merged = time.perf_counter()
             start, spec = self.setup.start, self.setup.spec
             adapters = [update.adapter for update in updates]
@@ -171,85 +169,3 @@ class Aggregator:
         stays = {key: stay for key, stay in state.stays.items() if key not in anew}
         ids, stays = hold(ids, state.labels, stays, patience)
         return Sight(keys, points, found, ids, events, next_id, stays)
-
-    def _merged(
-        self, state: State, updates: Sequence[Update], sight: Sight, sent: Mapping[Key, np.ndarray]
-    ) -> tuple[dict[int, Cluster], dict[int, float], dict[Key, dict[str, float | None]]]:
-        """The clusters of this round, v0 among them, the aggregation error of those that were merged, and of each
-        update how far it lies from the others of its cluster, how it agrees with them, its weight there."""
-        clusters = dict(state.clusters) if sight.found.final else {START: state.clusters[START]}
-        errors, shares = {}, dict[Key, dict[str, float | None]]()
-        names = self._head_names(state.round + 1)
-        groups: dict[int, list[Update]] = {cluster: [] for cluster in sorted(set(sight.ids.values()))}
-        for update in updates:
-            groups[sight.ids[update.key]].append(update)
-        came: dict[int, int] = {}  # where the first known member of each was
-        for key, cluster in sight.ids.items():
-            if key in state.labels:
-                came.setdefault(cluster, state.labels[key])
-        for cluster, members in groups.items():
-            origin = cluster if cluster in state.clusters else came.get(cluster, START)
-            before = state.clusters[origin]  # a new cluster begins with what its first known member had
-            if members:
-                agree = self._agreement(
-                    members, sent, generator(self.setup.seed, "agreement", state.round + 1, cluster)
-                )
-                counts = self._late(members, state.round + 1) * (1.0 if agree is None else worth(agree))
-                clusters[cluster], errors[cluster], weight = self._merge(
-                    members, counts, names, {} if origin == START else before.heads
-                )
-                scores = outlier_scores([update.adapter for update in members])
-                agreed = [None] * len(members) if agree is None else agree.tolist()
-                for update, *said in zip(members, scores, agreed, weight.tolist(), strict=True):
-                    shares[update.key] = dict(zip(("outlier", "agreement", "weight"), said, strict=True))
-            else:  # only absent slots: they keep what they had
-                clusters[cluster] = before
-        return clusters, errors, shares
-
-    def _late(self, members: Sequence[Update], round: int) -> np.ndarray:
-        """(n,) what members count for by the round that they were made in."""
-        late = self.setup.faults.late_weight or 1.0
-        return np.array([1.0 if update.round == round else late for update in members])
-
-    def _agreement(
-        self, members: Sequence[Update], sent: Mapping[Key, np.ndarray], draw: np.random.Generator
-    ) -> np.ndarray | None:
-        """(n,) how their steps agree, where it is asked for: from what they were sent, whatever they say."""
-        if self.setup.merging.weights != "agreement":
-            return None
-        return agreement([update.adapter for update in members], [sent[update.key] for update in members], draw)
-
-    def _merge(
-        self,
-        members: Sequence[Update],
-        counts: np.ndarray,
-        names: Mapping[Key, Sequence[str]],
-        old_heads: Mapping[str, np.ndarray],
-    ) -> tuple[Cluster, float, np.ndarray]:
-        """The cluster's adapter and heads, its aggregation error, and the members' weights (n,), who count so much,
-        whatever examples they have."""
-        adapters = [update.adapter for update in members]
-        examples = np.array([update.num_examples for update in members])
-        merging = self.setup.merging
-        weight = weights(examples, merging.weights, counts)
-        adapter = MERGERS[merging.type](adapters, weight, merging, self.setup.spec)
-        groups: dict[str, list[tuple[Head, float]]] = {}
-        for update, one in zip(members, counts.tolist(), strict=True):
-            for name, head in zip(names[update.key], update.heads, strict=False):  # local heads are not sent
-                groups.setdefault(name, []).append((head, one))
-        heads = dict(old_heads)
-        for name, group in groups.items():  # equal shapes only; a head is merged by its own task's examples
-            each = np.array([one for _, one in group])
-            if counts.any() and not each.any() and name in heads:
-                continue  # only those have it who count for nothing: it stays as it was
-            share = weights(np.array([head.num_examples for head, _ in group]), merging.weights, each)
-            stacked = np.stack([head.matrix for head, _ in group])
-            heads[name] = AVERAGES[merging.type](stacked, share, merging)
-        return Cluster(adapter, heads), aggregation_error(adapters, adapter, weight, self.setup.spec), weight
-
-    def _head_names(self, round: int) -> dict[Key, list[str]]:
-        """Of an update's heads: the shape; where one adapter is shared, the tasks that the baseline is told."""
-        slots = holding(self.setup.registry, round)
-        if self.setup.exchange.adapters == "shared":
-            return {(client, 0): [slot.task for slot in own.values()] for client, own in by_client(slots).items()}
-        return {key: [slot.shape] for key, slot in slots.items()}
