@@ -119,7 +119,8 @@ def configurations(table: pd.DataFrame, at: str = "last") -> pd.DataFrame:
 
 def chosen(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     """The rows whose `keys`, such as the learning rate, are the best for all else that they have: of the highest mean
-    validation accuracy after the last round, the same effort for each method and rank.
+    validation accuracy after the last round, the same effort for each method and rank. Of one choice only those of its
+    values are weighed that most seeds have finished: a lucky seed alone beats no mean of three.
 
     Raises InputError for a key that is not swept, and where points have no validation data.
     """
@@ -132,8 +133,9 @@ def chosen(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
         return table
     require_validation(table)
     rest = [key for key in swept if key not in keys]
-    scores = table[table["last"]].groupby([*rest, *keys], dropna=False, sort=False)["validation"].mean().reset_index()
-    ordered = scores.sort_values("validation", ascending=False, kind="stable")
+    each = table[table["last"]].groupby([*rest, *keys], dropna=False, sort=False)
+    scores = each.agg(validation=("validation", "mean"), finished=(SEED, "nunique")).reset_index()
+    ordered = scores.sort_values(["finished", "validation"], ascending=False, kind="stable")
     best = ordered.drop_duplicates(rest) if rest else ordered.head(1)
     return table.merge(best[[*rest, *keys]], on=[*rest, *keys])
 

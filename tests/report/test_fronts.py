@@ -102,6 +102,12 @@ def test_of_many_that_are_worse_one_that_passes_by_chance_is_rare():
     assert wrong <= 10
 
 
+def test_a_lucky_seed_alone_is_not_chosen_before_a_mean_of_three():
+    table = sweep({("fltac", 1): seeds(10, 0.9), ("fltac", 4): seeds(40, 0.8, 0.8, 0.8), ("fltac", 8): seeds(80, 0.7)})
+    assert chosen(table, ["adapter.rank"])["adapter.rank"].unique().tolist() == [4]
+    assert chosen(table[table["seed"] == 0], ["adapter.rank"])["adapter.rank"].unique().tolist() == [1]
+
+
 def test_a_seed_that_ran_twice_is_one():
     table = sweep({("fltac", 1): seeds(10, 0.5, 0.6)})
     once, twice = configurations(table), configurations(pd.concat([table, table]))
