@@ -272,11 +272,12 @@ def test_the_package_loads_experiments_as_the_module_does(write):
 
 
 def test_the_dtype_goes_by_the_processors_flags_and_is_written_down(write, tmp_path):
-    old, new = tmp_path / "old", tmp_path / "new"
+    old, newer, new = tmp_path / "old", tmp_path / "newer", tmp_path / "new"
     old.write_text("flags\t: avx2 avx512f\n")
+    newer.write_text("flags\t: avx512f avx512_bf16\n")
     new.write_text("flags\t: avx512f amx_bf16 amx_tile\n")
-    found = [dtype_of("auto", 0, str(cpuinfo)) for cpuinfo in (old, new, tmp_path / "missing")]
-    assert found == ["float32", "bfloat16", "float32"]
+    found = [dtype_of("auto", 0, str(cpuinfo)) for cpuinfo in (old, newer, new, tmp_path / "missing")]
+    assert found == ["float32", "bfloat16", "bfloat16", "float32"]
     assert dtype_of("auto", 0.5, str(old)) == "bfloat16"
     assert dtype_of("float32", 0.5, str(new)) == "float32"
     assert load(write(), ["model.dtype=auto"]).model.dtype == dtype_of("auto", 0)
