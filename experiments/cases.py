@@ -75,9 +75,9 @@ def finished(file: Path, folder: Path, overrides: Sequence[str]) -> RunDirectory
     return run
 
 
-def interval(values: Sequence[float], most: float = np.inf) -> str:
+def interval(values: Sequence[float], most: float = np.inf, places: int = 2) -> str:
     """Mean and Student's 95 % interval, cut at `most`."""
     mean, half = student(np.array(values, dtype=float))
     if np.isnan(half):
-        return f"{mean:.2f}"
-    return f"{mean:.2f} ({mean - half:.2f}, {min(mean + half, most):.2f})"
+        return f"{mean:.{places}f}"
+    return f"{mean:.{places}f} ({mean - half:.{places}f}, {min(mean + half, most):.{places}f})"
