@@ -2,8 +2,11 @@
 
 import signal
 import threading
+import time
+from contextlib import suppress
 
 import numpy as np
+import psutil
 import pytest
 from safetensors.numpy import load_file
 
@@ -97,13 +100,31 @@ def test_a_workers_error_is_the_runs(tiny_file, tmp_path, ray_address):
 @pytest.mark.ray
 @pytest.mark.slow
 def test_workers_that_are_silent_for_too_long_end_the_run(tiny_file, tmp_path, ray_address):
-    experiment = fltac.load(tiny_file, ["method=central", "training.steps=100000", "faults.timeout_s=12"])
+    experiment = fltac.load(tiny_file, ["method=central", "training.steps=100000", "faults.timeout_s=30"])
     before, threads = signal.getsignal(signal.SIGINT), threading.active_count()  # Ray Train's handler exits with 0
-    with pytest.raises(StoppedError, match=r"the workers finished no round in 12 s \(faults\.timeout_s\)"):
+    seen = []
+    look = threading.Timer(27, lambda: seen.extend(working()))
+    look.start()
+    with pytest.raises(StoppedError, match=r"the workers finished no round in 30 s \(faults\.timeout_s\)"):
         fltac.run(experiment, out=tmp_path / "slow", address=ray_address)
+    look.join()
+    assert len(seen) == 2  # a worker, and who controls it
     assert not (tmp_path / "slow" / "ray-train").exists()
     assert signal.getsignal(signal.SIGINT) == before
     assert threading.active_count() <= threads  # none that waits for what is gone
+    end = time.monotonic() + 30
+    while working() and time.monotonic() < end:
+        time.sleep(0.2)
+    assert working() == []  # though the cluster goes on
+
+
+def working():
+    """Ray Train's processes on the cluster, which is below this one."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            found += [name for name in process.cmdline()[:1] if "RayTrainWorker" in name or "TrainController" in name]
+    return found
 
 
 def test_what_means_nothing_in_one_place_is_refused(tiny_file):
