@@ -26,6 +26,7 @@ import torch
 from benchmarks import arms
 from benchmarks.plain import Learned, read, resident
 from benchmarks.workloads import WORKLOADS, Workload, written
+from fltac.config.model import dtype_of
 
 ARMS = {
     "bare loop": arms.Bare,
@@ -37,6 +38,7 @@ ARMS = {
     "flower": arms.Flower,
 }
 ONLY = {"batched": ("W1",), "authors' way": ("W3",), "flower": ("W0", "W1", "W2")}
+PLAIN = [name for name in ARMS if not name.startswith("fltac")]
 ALIKE = 1e-4  # of the norm of what was learned
 
 
@@ -44,6 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workloads", nargs="*", help="W0-64, or W0 for all of its sizes; all where none is named")
     parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--dtype", default="float32", help="model.dtype of fltac's arms; the others compute in float32")
     parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=list(ARMS))
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -53,23 +56,27 @@ def main() -> None:
             chosen = [arm for arm in options.arms if workload.name in ONLY.get(arm, (workload.name,))]
             if "FLOWER_PYTHON" not in os.environ:
                 chosen = [arm for arm in chosen if arm != "flower"]
-            seconds, results = measured(workload, chosen, options.rounds)
-            told(name, seconds, results)
-            wrong = [arm for arm, one in results.items() if one["distance"] > ALIKE and arm != "authors' way"]
+            seconds, results = measured(workload, chosen, options.rounds, options.dtype)
+            told(name if options.dtype == "float32" else f"{name}-{options.dtype}", seconds, results)
+            near = [arm for arm in results if arm != "authors' way" and (options.dtype == "float32" or arm in PLAIN)]
+            wrong = [arm for arm in near if results[arm]["distance"] > ALIKE]
             assert not wrong, f"{wrong} computed something else than {chosen[0]}"
 
 
-def measured(workload: Workload, names: list[str], rounds: int) -> tuple[dict[str, list[float]], dict[str, Any]]:
+def measured(
+    workload: Workload, names: list[str], rounds: int, dtype: str
+) -> tuple[dict[str, list[float]], dict[str, Any]]:
     """Seconds of each round but the first, an arm; processor seconds of the median one, how far its result is from the
     first arm's, and its accuracy."""
     seconds, work = ({name: list[float]() for name in names} for _ in range(2))
     processes: dict[str, list[psutil.Process]] = {}
     with tempfile.TemporaryDirectory() as folder:
         experiment, file = written(workload, rounds, Path(folder))
-        there = {}
+        there, model = {}, experiment.model.model_copy(update={"dtype": dtype_of(dtype, gpus=0)})
         for name in names:
             before = psutil.Process().children(recursive=True)
-            there[name] = ARMS[name](experiment, file, Path(folder))
+            asked = experiment if name in PLAIN else experiment.model_copy(update={"model": model})
+            there[name] = ARMS[name](asked, file, Path(folder))
             processes[name] = [one for one in psutil.Process().children(recursive=True) if one not in before]
         for round in range(rounds - 1):
             for name in names[round % len(names) :] + names[: round % len(names)]:
@@ -78,11 +85,11 @@ def measured(workload: Workload, names: list[str], rounds: int) -> tuple[dict[st
                 seconds[name].append(time.perf_counter() - began)
                 work[name].append(processor(processes[name]) - worked)
         ended = {name: arm.close() for name, arm in there.items()}
-        model, heads = resident(file), read(file)["heads"]
+        plain, heads = resident(file), read(file)["heads"]
         found = {}
         for name, result in ended.items():
             far = max(distance(result[classes], learned) for classes, learned in ended[names[0]].items())
-            right = [model.accuracy(result[len(head)], task) for task, head in heads.items()]
+            right = [plain.accuracy(result[len(head)], task) for task, head in heads.items()]
             spent = statistics.median(work[name])
             found[name] = {"processor": spent, "distance": far, "accuracy": statistics.mean(right)}
             if isinstance(there[name], arms.Federation):
