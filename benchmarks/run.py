@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def measured(
-    workload: Workload, names: list[str], rounds: int, dtype: str
+    workload: Workload, names: list[str], rounds: int, dtype: str = "float32"
 ) -> tuple[dict[str, list[float]], dict[str, Any]]:
     """Seconds of each round but the first, an arm; processor seconds of the median one, how far its result is from the
     first arm's, and its accuracy."""
