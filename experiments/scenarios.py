@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.cases import interval, parser, runs, seeds
-from fltac.records.summary import Summary
+from fltac.records.summary import Summary, summarise
 
 HERE = Path(__file__).parent
 
@@ -51,7 +51,7 @@ def main() -> None:
     chosen = {name: cases[name] for name in cases if not options.arms or name in (FLTAC, *options.arms)}
     model = ["model.source.type=path", f"model.source.path={options.model.resolve()}"] if options.model else []
     done = runs(HERE / scenario.file, {name: [*asked, *model] for name, asked in chosen.items()}, options)
-    found = {name: [Summary(**(done[name, seed].summary() or {})) for seed in seeds(options)] for name in chosen}
+    found = {name: [summarise(done[name, seed]) for seed in seeds(options)] for name in chosen}
     print("\n".join([*reached(found, scenario.measure), "", *paired(found, scenario.measure)]))
 
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import fltac as library
 from fltac.layers import load
 from fltac.records.store import RunDirectory
 from fltac.screen.ending import Stoppable
@@ -408,10 +409,12 @@ def test_a_second_signal_does_not_tear_the_cleaning_up(tmp_path, first, code):
     signal.signal(signal.SIGINT, ignored)
 
 
-def test_a_signal_that_ray_answers_while_it_starts_is_told_as_one(tmp_path):
-    with pytest.raises(SystemExit) as ended, Stoppable(tmp_path):
-        sys.exit(1)  # as Ray does
-    assert ended.value.code == 143
+def test_where_nothing_is_kept_to_go_on_from_no_resume_is_promised(tiny, tmp_path, capsys):
+    library.run(library.load(tiny, ["checkpoint.keep=0", "rounds=1"]), out=tmp_path / "run", runtime="local")
+    with pytest.raises(SystemExit), Stoppable(tmp_path / "run"):
+        signal.raise_signal(signal.SIGTERM)
+    said = "stopped: finished rounds are kept; checkpoint.keep = 0 leaves nothing to go on from\n"
+    assert capsys.readouterr().err == said
 
 
 def test_who_stops_following_a_job_is_told_that_it_goes_on(capsys):
@@ -554,7 +557,8 @@ def test_a_full_disk_is_told_in_one_line(fltac, tiny, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert code == 1
     assert err.startswith(f"fltac stopped: {tmp_path / 'run'}")
-    assert err.endswith("cannot be written: File too large; finished rounds are whole: make room, then fltac resume\n")
+    what = "make room, then fltac resume (finished rounds are whole), or fltac run where it had not begun"
+    assert err.endswith(f"cannot be written: File too large; {what}\n")
     assert err.count("\n") == 1
 
 

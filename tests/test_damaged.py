@@ -1,5 +1,6 @@
 """What is damaged in a run directory is told in one line, with what to do, or made anew."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -27,11 +28,13 @@ def finished(tiny_file, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("file", DAMAGED)
-def test_a_damaged_file_is_told_in_one_line(finished, fltac, tmp_path, monkeypatch, file):
+@pytest.mark.parametrize(
+    ("file", "content"), [*((file, "{") for file in DAMAGED), ("provenance.json", "{}"), ("summary.json", "[]")]
+)
+def test_a_damaged_file_is_told_in_one_line(finished, fltac, tmp_path, monkeypatch, file, content):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(finished, "run")
-    Path("run", file).write_bytes(b"{")
+    Path("run", file).write_text(content)
     if file == "provenance.json":
         Path("run", "summary.json").unlink()
     (command, *options), remedy = DAMAGED[file]
@@ -39,6 +42,23 @@ def test_a_damaged_file_is_told_in_one_line(finished, fltac, tmp_path, monkeypat
     assert (code, err.count("\n")) == (2, 1), err
     assert Path(err.split(": ")[0]).resolve() == Path("run", file).resolve()
     assert f"); {remedy}" in err
+
+
+def test_a_run_without_checkpoints_is_not_begun_anew_and_ends_where_all_was_done(finished, fltac, tiny_file, tmp_path):
+    out, kept = tmp_path / "run", json.loads((finished / "summary.json").read_text())
+    library.run(library.load(tiny_file, ["checkpoint.keep=0"]), out=out, runtime="local")
+    (out / "summary.json").unlink()
+    code, said, err = fltac("resume", out)
+    assert (code, err, "round " in said) == (0, "", False)
+    assert json.loads((out / "summary.json").read_text())["accuracy"] == kept["accuracy"]
+    (out / "summary.json").unlink()
+    first, *_ = lines = (out / "rounds.jsonl").read_text().splitlines(keepends=True)
+    assert len(lines) == 2
+    (out / "rounds.jsonl").write_text(first)
+    code, _, err = fltac("resume", out)
+    assert (code, err.count("\n"), "1 finished rounds to read" in err) == (2, 1, True)
+    assert (out / "rounds.jsonl").read_text() == first
+    assert (out / "adapters" / "round-0002").is_dir()
 
 
 def test_damaged_lines_are_told_and_resume_restores_them_and_a_torn_round(finished, fltac, tmp_path):

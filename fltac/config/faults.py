@@ -8,9 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from fltac.config.base import Bound, Config, Positive
 
-Seconds = Annotated[float, Field(gt=0)]
-
-
+Seconds = Annotated[float, Field(gt=0, le=1e9)]  # thirty years; clocks end somewhere
 Factor = Annotated[float, Field(gt=1)]
 
 

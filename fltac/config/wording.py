@@ -61,6 +61,8 @@ def _problem(error: dict[str, Any], tree: dict[str, Any]) -> Problem:
     else:
         what = what.replace("Input should be a valid tuple", "must be an array, [..] or [[..]]")
         what = what.replace("Input should be", "must be").replace("Tuple should have", "must have")
+        if kind == "literal_error" and named is not None and len(path) > 1:
+            what = f"{what} where {'.'.join(path[:-1])}.type is {named['type']!r}"
     return Problem(key, what, got)
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import load as load_tensors
 
-from fltac.errors import InputError, Problem
+from fltac.errors import InputError, Problem, StoppedError
 from fltac.records.checkpoint import Checkpoint, States, TornError, read_checkpoint, write_checkpoint
 from fltac.records.files import Lock, append, as_json, make, require_new, write, write_all, write_folder
 from fltac.records.reading import read_json, read_lines, reading
@@ -23,6 +23,7 @@ from fltac.records.rounds import TABLES, RoundRecord, Rows
 Say = Callable[[str], None]
 T = TypeVar("T")
 ROUND = re.compile(r"round-\d+")
+ANEW = "remove it, and fltac resume writes it anew"  # summary.json
 
 
 def _silent(text: str) -> None:
@@ -51,8 +52,12 @@ class RunDirectory:
             raise InputError(Problem("--out", what, str(self.path)), "command line") from None
         self.claim()
         self.require_new()  # nobody made a run of it in between
-        self.write_provenance(provenance)
-        write(self.path / "experiment.json", experiment.encode())  # last: with it the folder is a run
+        try:
+            self.write_provenance(provenance)
+            write(self.path / "experiment.json", experiment.encode())  # last: with it the folder is a run
+        except StoppedError:  # the disk is full: nothing lies in the way of another try
+            (self.path / "provenance.json").unlink(missing_ok=True)
+            raise
 
     @staticmethod
     def there(path: str | Path) -> bool:
@@ -111,7 +116,7 @@ class RunDirectory:
             shutil.rmtree(old)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        write(self.path / "summary.json", as_json(summary, indent=2))
+        write(self.summary_file, as_json(summary, indent=2))
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -119,17 +124,25 @@ class RunDirectory:
     def experiment_file(self) -> Path:
         return self.path / "experiment.json"
 
+    @property
+    def summary_file(self) -> Path:
+        return self.path / "summary.json"
+
     def experiment(self) -> dict[str, Any]:
         """The resolved experiment as it is written there."""
         return read_json(self.experiment_file)
 
     def provenance(self) -> dict[str, Any]:
-        return read_json(self.path / "provenance.json")
+        """Where the run comes from. Raises InputError where that is damaged."""
+        file = self.path / "provenance.json"
+        found = read_json(file)
+        with reading(file):
+            said = {"runtime": str(found["runtime"]), "started": str(found["started"])}
+            return found | said | {"restarts": int(found["restarts"])}
 
     def summary(self) -> dict[str, Any] | None:
         """The results, or None while the run is not finished."""
-        file = self.path / "summary.json"
-        return read_json(file, "remove it, and fltac resume writes it anew") if file.is_file() else None
+        return read_json(self.summary_file, ANEW) if self.summary_file.is_file() else None
 
     def classes(self, task: str) -> tuple[str, ...] | None:
         """The names of a task's classes, in order; None where an older fltac did not write them."""
@@ -184,7 +197,7 @@ class RunDirectory:
         """The last finished round whose checkpoint is whole and of use, and what `use` made of it, after the traces of
         later ones are cut and missing lines are restored. `use` raises TornError where it is of none.
 
-        Raises InputError where there are checkpoints and none can be used, or a newer fltac wrote one.
+        Raises InputError where a round was finished and none is there or can be used, or a newer fltac wrote one.
         """
         torn = []
         for folder in reversed(self._checkpoints()):
@@ -201,6 +214,10 @@ class RunDirectory:
         if torn:
             what = f"holds no whole checkpoint ({'; '.join(torn)}); restore one from a copy, or begin the run anew"
             raise InputError(Problem("", what), str(self.path / "checkpoint"))
+        if finished := len(self.lines()):
+            what = "holds no checkpoint (checkpoint.keep = 0 writes none), and so there is nothing to go on from, but"
+            what = f"{what} {finished} finished rounds to read; restore one from a copy, or begin a new run"
+            raise InputError(Problem("", what), str(self.path))
         nothing = Checkpoint(0, {}, {})
         made = use(nothing)
         self._cut(0, [])

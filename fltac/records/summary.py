@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from fltac.records.reading import reading
 from fltac.records.rounds import accuracies, metrics
-from fltac.records.store import RunDirectory
+from fltac.records.store import ANEW, RunDirectory
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,15 @@ class Summary:
 
     def asdict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def finished(run: RunDirectory) -> Summary | None:
+    """The results as they were written; None while the run is not over. Raises InputError where they are damaged."""
+    found = run.summary()
+    if found is None:
+        return None
+    with reading(run.summary_file, ANEW):
+        return Summary(**found)
 
 
 def summarise(run: RunDirectory) -> Summary:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from fltac.errors import InputError, Problem
 
 REACH_SECONDS = 5.0  # for a dashboard to answer
+UNSENDABLE = "holds what no header can carry: a token is one line of letters, digits and signs"
 
 
 def require_token(address: str) -> str | None:
@@ -68,6 +69,8 @@ def token() -> str | None:
     if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
         return None
     if key := os.environ.get("RAY_AUTH_TOKEN", "").strip():
+        if not _may_be_sent(key):
+            raise InputError(Problem("RAY_AUTH_TOKEN", f"{UNSENDABLE}; set it anew"), "environment")
         return key
     named = os.environ.get("RAY_AUTH_TOKEN_PATH", "")
     file = Path(named) if named else _usual_file()
@@ -78,13 +81,15 @@ def token() -> str | None:
         elif mode & 0o077:
             what = f"may be read by others (mode {mode:o}); chmod 600 it, and change a token that others have seen"
             raise _wrong_file(what, file)
-        key = file.read_text().strip()
+        key = file.read_text(errors="replace").strip()
     except OSError as error:
         if not named:
             return None
         raise _wrong_file(f"cannot be read: {error.strerror}; name the file of the cluster's token", file) from None
     if not key and named:
         raise _wrong_file("holds no token; name the file of the cluster's token", file)
+    if not _may_be_sent(key):
+        raise _wrong_file(f"{UNSENDABLE}; name the file of the cluster's token", file)
     return key or None
 
 
@@ -119,6 +124,10 @@ def loopback(address: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False  # a name, "auto": nobody knows what is behind it
+
+
+def _may_be_sent(key: str) -> bool:
+    return key.isascii() and key.isprintable() and " " not in key
 
 
 def _usual_file() -> Path:

@@ -8,13 +8,16 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import ray
+from ray._private import utils
 
-from fltac.errors import InputError, Problem, StoppedError
+from fltac.errors import SIGNALS, InputError, Problem, StoppedError
 from fltac.records.files import LOCK, Lock
 from fltac.runtime.access import make_token, require_closed, require_token
 from fltac.runtime.capacity import Need, Node, check, cores
@@ -43,7 +46,6 @@ class Cluster:
 
     def _join(self, needs: Callable[[Sequence[Node]], Need]) -> None:
         """Connects or starts, once the actors are known to fit."""
-        ends = signal.getsignal(signal.SIGTERM)
         if self.address:
             self._connect()
             self.nodes, self.need = gathered(needs)
@@ -56,9 +58,6 @@ class Cluster:
             if slots > cores():
                 self.warning = f"{self.need.actors} actors of {self.need.num_cpus:g} CPUs share {cores()} cores"
             self._start(slots, gpus)
-        if threading.current_thread() is threading.main_thread():
-            # above Ray's in C++, which prints a stack, and its own in Python, where there was one before
-            signal.signal(signal.SIGTERM, ends if callable(ends) else signal.getsignal(signal.SIGTERM))
 
     def __enter__(self) -> Cluster:
         return self
@@ -73,7 +72,8 @@ class Cluster:
         key = require_token(self.address or "")
         try:
             _reach(self.address or "")
-            context = ray.init(address=self.address, logging_level="ERROR", log_to_driver=False)
+            with _undisturbed():
+                context = ray.init(address=self.address, logging_level="ERROR", log_to_driver=False)
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             what = (
@@ -90,19 +90,50 @@ class Cluster:
         self.folder = tempfile.mkdtemp(prefix="fltac-")
         self.lock = Lock(Path(self.folder))
         try:
-            ray.init(
-                address="local",
-                num_cpus=slots,
-                num_gpus=gpus,
-                include_dashboard=False,
-                logging_level="ERROR",
-                log_to_driver=False,
-                _temp_dir=f"{self.folder}/{RAY}",  # Ray opens it to all; the folder around it is closed
-                _metrics_export_port=port,
-            )
+            with _undisturbed():
+                ray.init(
+                    address="local",
+                    num_cpus=slots,
+                    num_gpus=gpus,
+                    include_dashboard=False,
+                    logging_level="ERROR",
+                    log_to_driver=False,
+                    _temp_dir=f"{self.folder}/{RAY}",  # Ray opens it to all; the folder around it is closed
+                    _metrics_export_port=port,
+                )
         except Exception as error:  # what Ray raises where its processes are not up in time
             what = f"Ray did not start here ({' '.join(str(error).split())[:200]}); try again when there is less to do"
             raise StoppedError(f"{what}, or name a cluster with --address") from error
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """While Ray starts, a signal waits until it has: an exception amid its C++ ends in a crash, and so does Ray's own
+    answer to SIGTERM, which ends its processes under it. A second signal does not wait."""
+    if threading.current_thread() is not threading.main_thread():  # where no signal is answered
+        yield
+        return
+    known = {one: answer for one in SIGNALS if callable(answer := signal.getsignal(one))}
+    came: list[int] = []
+
+    def wait(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        if len(came) > 1:
+            known[signal.Signals(number)](number, frame)
+
+    asked: list[Any] = []
+    rays, utils.set_sigterm_handler = utils.set_sigterm_handler, asked.append
+    for one in known:
+        signal.signal(one, wait)
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = rays
+        last = {signal.SIGTERM: asked[-1]} if asked else {}
+        for one, answer in {**last, **known}.items():
+            signal.signal(one, answer)  # above that of C++, which prints a stack
+        if len(came) == 1:
+            signal.raise_signal(came[0])
 
 
 def _tidy() -> None:

@@ -47,6 +47,10 @@ def submit(words: Sequence[str], folder: Path, address: str | None, say: Callabl
             "refuses this token" if key else "asks for a token"
         ) + "; set RAY_AUTH_TOKEN_PATH to the file of its own"
         raise InputError(Problem("--address", what, address)) from None
+    except (RuntimeError, ValueError) as error:  # an answer that is none of a job server, a folder that is too large
+        reason = " ".join(str(error).split())[:200]
+        what = f"takes no job; name the dashboard's URL as the browser opens it, or see what it says ({reason})"
+        raise InputError(Problem("--address", what, address)) from None
     except OSError as error:
         what = f"no job server answers there; name the dashboard's URL, through a tunnel ({type(error).__name__})"
         raise InputError(Problem("--address", what, address)) from None

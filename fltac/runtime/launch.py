@@ -22,7 +22,7 @@ from fltac.monitoring import Monitor
 from fltac.records.redaction import redacted
 from fltac.records.rounds import RoundRecord
 from fltac.records.store import RunDirectory
-from fltac.records.summary import Summary, summarise
+from fltac.records.summary import Summary, finished, summarise
 from fltac.trackers import Tracks
 
 if TYPE_CHECKING:  # torch takes seconds: it is imported while the actors start, not before
@@ -71,13 +71,14 @@ def resume(
 ) -> Summary:
     """Continues a run from its last finished round, on the runtime it began on where none is named."""
     directory = RunDirectory.open(out, say)
-    summary = directory.summary()
-    if summary is not None:
+    if summary := finished(directory):
         say(f"{out} is finished")
-        return Summary(**summary)
+        return summary
     directory.claim()
     runtime = runtime or directory.provenance()["runtime"]
     experiment = load(directory.experiment_file)
+    if not experiment.checkpoint.keep and len(directory.lines()) == experiment.rounds:
+        return conclude(directory)  # nothing but the summary is missing
     return _run(_Task(experiment, directory, directory.count_restart, address, tell, say), runtime)
 
 

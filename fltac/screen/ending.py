@@ -7,13 +7,11 @@ import sys
 from pathlib import Path
 
 from fltac import screen
-from fltac.errors import InputError
+from fltac.errors import SIGNALS, InputError
 from fltac.records.store import RunDirectory
 from fltac.records.sweeps import SweepDirectory
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, kill and batch systems, a terminal that is closed
 INTERRUPTED = 128 + signal.SIGINT  # as shells tell it
-TERMINATED = 128 + signal.SIGTERM
 SIGNALLED = tuple(128 + one for one in SIGNALS)
 
 
@@ -45,14 +43,13 @@ class Stoppable:
             signal.signal(one, known or signal.SIG_DFL)
         if isinstance(error, KeyboardInterrupt | SystemExit):
             screen.errors.print(f"stopped: {self._left()}", markup=False)
-            if isinstance(error, KeyboardInterrupt):
-                raise SystemExit(INTERRUPTED) from None
-            # Ray answers SIGTERM itself while it starts, by exit code 1
-            raise SystemExit(error.code if error.code in SIGNALLED else TERMINATED) from None
+            raise SystemExit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else error.code) from None
 
     def _left(self) -> str:
         if self.folder is None:
             return "a job that was submitted goes on without this terminal; ray job list shows it"
+        if RunDirectory.there(self.folder) and not RunDirectory(self.folder).experiment()["checkpoint"]["keep"]:
+            return "finished rounds are kept; checkpoint.keep = 0 leaves nothing to go on from"
         begun = SweepDirectory.there(self.folder) or RunDirectory.there(self.folder)
         return f"what is finished is kept; fltac resume {self.folder} goes on" if begun else "nothing had begun"
 

@@ -20,7 +20,7 @@ from fltac.config import MAXIMISED, Optuna
 from fltac.errors import InputError
 from fltac.points import POINT, Params, Study, label
 from fltac.records.files import Lock
-from fltac.records.summary import Summary
+from fltac.records.summary import finished
 from fltac.records.sweeps import SweepDirectory
 from fltac.runtime import launch
 from fltac.runtime.capacity import Need, Node, check, fits, needed
@@ -177,8 +177,8 @@ class Told(tune.Callback):  # type: ignore[misc]
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         number, params = trial.config[POINT], self.brief.params(trial.config)
         run = self.brief.directory.run(number)
-        early = run.summary() is None
-        summary = launch.conclude(run) if early else Summary(**(run.summary() or {}))
+        early = (ended := finished(run)) is None
+        summary = ended or launch.conclude(run)
         sent = (summary.bytes_up + summary.bytes_down) / 1e6
         self.say(
             f"point {number} ({label(params)}): accuracy {summary.accuracy_mean:.3f}, {sent:.1f} MB, "

@@ -1,18 +1,20 @@
 """A round counts when its checkpoint is renamed into place; whatever a crash leaves beside it is cut or restored."""
 
 import json
+import resource
 import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from fltac.errors import InputError
+from fltac.errors import InputError, StoppedError
 from fltac.records.rounds import TABLES
 from fltac.records.store import RunDirectory
 
 ROUND_2 = {"server.safetensors": b"state 2", "cluster-0.safetensors": b"zero", "cluster-7.safetensors": b"seven"}
 STATES = {3: {"head-0": np.array([[1.5, 2]], np.float32)}, 10: {"head-1": np.zeros((2, 1), np.float32)}}
+PROVENANCE = {"runtime": "local", "started": "2026-01-01T00:00:00+00:00", "restarts": 0}
 FOLDERS = [f"{name}.parquet" for name in TABLES]
 
 
@@ -25,7 +27,7 @@ def taken(run):
 def run(tmp_path, record, judged):
     """A run with two finished rounds."""
     run = RunDirectory(tmp_path / "runs" / "one")
-    run.create("{}", {"command": "test"})
+    run.create("{}", PROVENANCE)
     run.write_bars([judged("news", None, "test", "majority", 0.4)])
     run.finish_round(record(1), {"server.safetensors": b"state 1", "cluster-0.safetensors": b"0"}, {})
     run.finish_round(record(2), ROUND_2, STATES)
@@ -59,7 +61,7 @@ def test_what_is_written_is_read_back(run, record):
     assert run.table("updates").to_pylist() == updates
     assert [row["round"] for row in run.table("evaluations").to_pylist()] == [0] + [1] * 5 + [2] * 5
     assert run.has_bars()
-    assert run.provenance() == {"command": "test"}
+    assert run.provenance() == PROVENANCE
     assert run.summary() is None
     run.write_summary({"rounds": 2})
     assert run.summary() == {"rounds": 2}
@@ -176,10 +178,11 @@ def test_a_cut_round_done_again_leaves_the_same_run(run, crash, record):
 
 def test_a_crash_before_the_first_round_leaves_a_new_run_with_its_bars(run):
     shutil.rmtree(run.path / "checkpoint")
+    (run.path / "rounds.jsonl").unlink()
     assert taken(run) == (0, {}, {})
     assert run.lines() == []
     assert {name.split("/")[-1] for name in contents(run)} == {
-        *("experiment.json", "provenance.json", "rounds.jsonl", "alerts.jsonl", "round-0000.parquet")
+        *("experiment.json", "provenance.json", "alerts.jsonl", "round-0000.parquet")
     }
 
 
@@ -208,6 +211,25 @@ def test_an_empty_out_is_taken(tmp_path):
 def test_a_folder_without_an_experiment_is_no_run(tmp_path):
     with pytest.raises(InputError, match="no run directory"):
         RunDirectory.open(tmp_path)
+
+
+def test_a_run_for_which_there_is_no_room_leaves_nothing_in_the_way_of_another_try(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # the provenance fits, the experiment does not
+    try:
+        with pytest.raises(StoppedError, match=r"make room, then fltac resume .*, or fltac run where it had not begun"):
+            RunDirectory(tmp_path / "run").create("x" * 2000, PROVENANCE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    RunDirectory(tmp_path / "run").create("{}", PROVENANCE)
+
+
+def test_without_a_checkpoint_there_is_nothing_to_go_on_from_and_no_round_is_lost(run):
+    shutil.rmtree(run.path / "checkpoint")
+    before = contents(run)
+    with pytest.raises(InputError, match=r"holds no checkpoint .* 2 finished rounds to read"):
+        taken(run)
+    assert contents(run) == before
 
 
 def test_alerts_are_those_of_the_lines_again_after_a_crash(tmp_path, record):

@@ -53,6 +53,20 @@ def test_a_named_file_that_is_not_there_or_empty_is_refused(home, monkeypatch):
         access.token()
 
 
+@pytest.mark.parametrize("key", ["gehörig", "two words", "two\nlines", "bell\a"])
+def test_what_no_header_can_carry_is_no_token_and_is_not_shown(home, monkeypatch, key):
+    write(home / ".ray" / "auth_token", key)
+    for name in ("RAY_AUTH_TOKEN_PATH", "RAY_AUTH_TOKEN"):
+        with pytest.raises(InputError, match=f"environment: {name}: holds what no header can carry") as refused:
+            access.token()
+        assert key not in str(refused.value)
+        monkeypatch.setenv("RAY_AUTH_TOKEN", key)
+    write(home / ".ray" / "auth_token").write_bytes(b"\xff\xfe")
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    with pytest.raises(InputError, match="RAY_AUTH_TOKEN_PATH: holds what no header can carry"):
+        access.token()
+
+
 def test_what_ray_wrote_for_all_to_read_is_closed(home):
     file = write(home / ".ray" / "auth_token", mode=0o644)
     assert access.token() == "key"

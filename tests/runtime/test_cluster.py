@@ -1,7 +1,16 @@
-import socket
-import tempfile
+"""A Ray of our own: its port, what it leaves, and signals that come while it starts."""
 
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import psutil
 import pytest
+from ray._private import utils
 
 from fltac.errors import InputError
 from fltac.records.files import Lock
@@ -43,3 +52,75 @@ def test_what_killed_drivers_left_is_removed_and_nothing_else(monkeypatch, tmp_p
     lock.release()
     cluster._tidy()
     assert not held["fltac-held"].exists()
+
+
+@pytest.fixture
+def answered():
+    """The signals that are answered by ourselves meanwhile."""
+    answered = []
+    before = {one: signal.signal(one, lambda number, _: answered.append(number)) for one in cluster.SIGNALS}
+    yield answered
+    for one, answer in before.items():
+        signal.signal(one, answer)
+
+
+def test_a_signal_waits_until_ray_has_started_and_is_answered_by_us(answered):
+    def rays(*_):
+        raise AssertionError("it would end its processes")
+
+    with cluster._undisturbed():
+        utils.set_sigterm_handler(rays)
+        signal.raise_signal(signal.SIGTERM)
+        assert answered == []
+    assert answered == [signal.SIGTERM]
+    signal.raise_signal(signal.SIGTERM)
+    assert answered == [signal.SIGTERM] * 2
+
+
+def test_a_second_signal_does_not_wait_for_ray(answered):
+    with cluster._undisturbed():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGHUP)
+        assert answered == [signal.SIGHUP]
+    assert answered == [signal.SIGHUP]
+
+
+def test_where_nobody_else_answers_ray_does(answered):
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with cluster._undisturbed():
+        utils.set_sigterm_handler(lambda number, _: answered.append("ray"))
+    signal.raise_signal(signal.SIGTERM)
+    assert answered == ["ray"]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_amid_rays_start_has_its_code_and_leaves_nothing(tiny_file, tmp_path, number, code):
+    marked = {**os.environ, "FLTAC_TEST_MARK": str(tmp_path)}
+    command = [sys.executable, "-m", "fltac", "run", str(tiny_file), "--out", str(tmp_path / "run")]
+
+    def answering():  # what runs in a shell's background ignores the one, and so would its children
+        signal.signal(number, signal.SIG_DFL)
+
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=marked, preexec_fn=answering)
+    while not any("gcs_server" in name for name in names(run.pid)):
+        assert run.poll() is None
+        time.sleep(0.05)
+    run.send_signal(number)
+    _, err = run.communicate(timeout=60)
+    assert (run.returncode, err.splitlines()[-1]) == (code, "stopped: nothing had begun"), err
+    assert not (tmp_path / "run").exists()
+    _, alive = psutil.wait_procs([one for one in psutil.process_iter() if mark(one) == str(tmp_path)], timeout=20)
+    assert [process.cmdline() for process in alive] == []
+
+
+def names(pid):
+    return [child.name() for child in psutil.Process(pid).children(recursive=True)]
+
+
+def mark(process):
+    try:
+        return process.environ().get("FLTAC_TEST_MARK")
+    except psutil.Error:
+        return None

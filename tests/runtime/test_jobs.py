@@ -79,6 +79,13 @@ def test_a_job_is_sent_followed_and_ends_as_its_run_ends(token_head, tiny_file, 
     assert not any(token.encode() in content for content in written)
 
 
+def test_what_is_no_job_server_is_told_in_one_line(token_head, tmp_path, monkeypatch):
+    url, env = token_head
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", env["RAY_AUTH_TOKEN_PATH"])
+    with pytest.raises(InputError, match=r"--address: takes no job; name the dashboard's URL .* \(got 'http"):
+        submit(["run", "x.toml"], tmp_path, f"{url}/elsewhere", print)
+
+
 @pytest.mark.parametrize("address", ["10.0.0.1:6379", "ray://127.0.0.1:10001", "auto"])
 def test_only_the_urls_of_dashboards_are_taken(address, tmp_path):
     with pytest.raises(InputError, match="--address: is the URL of the cluster's dashboard"):
