@@ -24,6 +24,7 @@ from fltac.runtime.capacity import Need, Node, check, cores
 from fltac.runtime.nodes import gathered
 
 RAY = "r"  # in the folder of a Ray of our own; short, since its sockets lie in it
+ABORT = {signal.SIGALRM}  # where SIGTERM comes amid the start of Ray's C++, it prints a stack and means to abort by it
 REACH_SECONDS = 10.0  # for a named cluster to answer
 
 
@@ -121,6 +122,7 @@ def _undisturbed() -> Iterator[None]:
         if len(came) > 1:
             known[signal.Signals(number)](number, frame)
 
+    signal.pthread_sigmask(signal.SIG_BLOCK, ABORT)
     asked: list[Any] = []
     rays, utils.set_sigterm_handler = utils.set_sigterm_handler, asked.append
     for one in known:
@@ -132,6 +134,11 @@ def _undisturbed() -> Iterator[None]:
         last = {signal.SIGTERM: asked[-1]} if asked else {}
         for one, answer in {**last, **known}.items():
             signal.signal(one, answer)  # above that of C++, which prints a stack
+        if came:
+            signal.alarm(0)
+            if ABORT & signal.sigpending():
+                signal.sigwait(ABORT)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ABORT)
         if len(came) == 1:
             signal.raise_signal(came[0])
 

@@ -85,6 +85,16 @@ def test_a_second_signal_does_not_wait_for_ray(answered):
     assert answered == [signal.SIGHUP]
 
 
+def test_the_abort_that_rays_c_means_after_sigterm_is_off(answered):
+    before = signal.signal(signal.SIGALRM, lambda number, _: answered.append(number))
+    with cluster._undisturbed():
+        signal.raise_signal(signal.SIGTERM)
+        signal.setitimer(signal.ITIMER_REAL, 0.01)  # three seconds there
+        time.sleep(0.1)
+    signal.signal(signal.SIGALRM, before)
+    assert answered == [signal.SIGTERM]
+
+
 def test_where_nobody_else_answers_ray_does(answered):
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with cluster._undisturbed():
