@@ -24,7 +24,6 @@ from fltac.runtime.capacity import Need, Node, check, cores
 from fltac.runtime.nodes import gathered
 
 RAY = "r"  # in the folder of a Ray of our own; short, since its sockets lie in it
-ABORT = {signal.SIGALRM}  # where SIGTERM comes amid the start of Ray's C++, it prints a stack and means to abort by it
 REACH_SECONDS = 10.0  # for a named cluster to answer
 
 
@@ -119,10 +118,10 @@ def _undisturbed() -> Iterator[None]:
 
     def wait(number: int, frame: FrameType | None) -> None:
         came.append(number)
+        signal.alarm(0)  # by which Ray's C++, where it was amid its own start, means to abort in three seconds
         if len(came) > 1:
             known[signal.Signals(number)](number, frame)
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, ABORT)
     asked: list[Any] = []
     rays, utils.set_sigterm_handler = utils.set_sigterm_handler, asked.append
     for one in known:
@@ -134,11 +133,6 @@ def _undisturbed() -> Iterator[None]:
         last = {signal.SIGTERM: asked[-1]} if asked else {}
         for one, answer in {**last, **known}.items():
             signal.signal(one, answer)  # above that of C++, which prints a stack
-        if came:
-            signal.alarm(0)
-            if ABORT & signal.sigpending():
-                signal.sigwait(ABORT)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ABORT)
         if len(came) == 1:
             signal.raise_signal(came[0])
 

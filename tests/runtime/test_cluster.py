@@ -88,9 +88,9 @@ def test_a_second_signal_does_not_wait_for_ray(answered):
 def test_the_abort_that_rays_c_means_after_sigterm_is_off(answered):
     before = signal.signal(signal.SIGALRM, lambda number, _: answered.append(number))
     with cluster._undisturbed():
+        signal.setitimer(signal.ITIMER_REAL, 0.2)  # three seconds there
         signal.raise_signal(signal.SIGTERM)
-        signal.setitimer(signal.ITIMER_REAL, 0.01)  # three seconds there
-        time.sleep(0.1)
+        time.sleep(0.4)
     signal.signal(signal.SIGALRM, before)
     assert answered == [signal.SIGTERM]
 
