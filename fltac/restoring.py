@@ -23,7 +23,7 @@ def restored(world: World, runtime: Runtime, run: RunDirectory) -> tuple[int, St
     """
 
     def use(found: Checkpoint) -> Post:
-        if found.files:
+        if found.round:
             _require_of_run(found, world, run)
         try:
             return runtime.start(found.files)
@@ -51,9 +51,11 @@ def _require_of_run(found: Checkpoint, world: World, run: RunDirectory) -> None:
 def _require_private(client: int, kept: Mapping[str, np.ndarray], world: World) -> None:
     """What a client keeps to itself: `gain-SLOT` (1,), `head-SLOT` (classes, columns), `rest-SLOT` (p,)."""
     size = world.spec.size_b if world.experiment.exchange.factors == "b" else world.spec.size
+    heads = {(task.classes, world.base.width + 1) for task in world.tasks.values()}
     for name, array in kept.items():
         kind, _, slot = name.partition("-")
-        shapes = {"gain": array.shape == (1,), "head": array.ndim == 2, "rest": array.shape == (size,)}
-        fits = shapes.get(kind, False) and slot.isdecimal() and 0 <= client < world.experiment.clients.count
-        if not fits or not np.isfinite(array).all():
+        shapes = {"gain": array.shape == (1,), "head": array.shape in heads, "rest": array.shape == (size,)}
+        ours = slot.isdecimal() and 0 <= client < world.experiment.clients.count
+        fits = shapes.get(kind, False) and array.dtype == (np.float64 if kind == "gain" else np.float32)
+        if not ours or not fits or not np.isfinite(array).all():
             raise TornError(f"holds {name} of client {client}, {array.dtype} {array.shape}, which no client keeps")

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import tomllib
+from contextlib import suppress
 from importlib.util import find_spec
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ import pytest
 import fltac as library
 from fltac.layers import load
 from fltac.records.store import RunDirectory
+from fltac.screen import ending
 from fltac.screen.ending import Stoppable
 from tests.tiny import write_tiny
 
@@ -407,6 +409,21 @@ def test_a_second_signal_does_not_tear_the_cleaning_up(tmp_path, first, code):
     assert (ended.value.code, cleaned) == (code, [True])
     assert signal.getsignal(signal.SIGINT) == before
     signal.signal(signal.SIGINT, ignored)
+
+
+def test_a_signal_that_python_passed_over_does_not_silence_those_to_come(tmp_path, monkeypatch):
+    monkeypatch.setattr(ending, "ENDING_SECONDS", 0.1)
+
+    def work():
+        with suppress(SystemExit):  # as finalisers do
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)  # too soon
+        time.sleep(0.2)
+        signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as ended, Stoppable(tmp_path):
+        work()
+    assert ended.value.code == 143
 
 
 def test_where_nothing_is_kept_to_go_on_from_no_resume_is_promised(tiny, tmp_path, capsys):

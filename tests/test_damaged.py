@@ -19,6 +19,9 @@ DAMAGED = {  # what reads it, and what is to be done
     "adapters/round-0002/cluster-0.safetensors": (EXPORT, "restore it from a copy"),
     "checkpoint/round-0002/server.safetensors": (PREDICT, "without summary.json fltac resume makes it anew"),
 }
+BROKEN = {file: (file, "{") for file in DAMAGED}
+BROKEN |= {f"deep {file}": (file, "[" * 50_000) for file in DAMAGED if file.endswith(".json")}
+BROKEN |= {f"other {file}": (file, "{}") for file in ("provenance.json", "summary.json", "experiment.json")}
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +31,7 @@ def finished(tiny_file, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(
-    ("file", "content"), [*((file, "{") for file in DAMAGED), ("provenance.json", "{}"), ("summary.json", "[]")]
-)
+@pytest.mark.parametrize(("file", "content"), BROKEN.values(), ids=BROKEN)
 def test_a_damaged_file_is_told_in_one_line(finished, fltac, tmp_path, monkeypatch, file, content):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(finished, "run")
@@ -65,10 +66,11 @@ def test_damaged_lines_are_told_and_resume_restores_them_and_a_torn_round(finish
     out = tmp_path / "run"
     shutil.copytree(finished, out)
     results = (out / "rounds.jsonl").read_text()
-    (out / "rounds.jsonl").write_text(f"garbage\n{results}")
-    code, _, err = fltac("report", out)
-    what = "line 1: is damaged; without summary.json fltac resume restores it from the checkpoint (got 'garbage')"
-    assert (code, err) == (2, f"{out / 'rounds.jsonl'}: {what}\n")
+    for line in ("garbage", "[]", "{}", "[" * 50_000):
+        (out / "rounds.jsonl").write_text(f"{line}\n{results}")
+        code, _, err = fltac("report", out)
+        what = "line 1: is damaged; without summary.json fltac resume restores it from the checkpoint"
+        assert (code, err) == (2, f"{out / 'rounds.jsonl'}: {what} (got {line[:40]!r})\n")
     (out / "summary.json").unlink()
     code, said, _ = fltac("resume", out)
     assert (code, "round " in said, (out / "rounds.jsonl").read_text()) == (0, False, results)

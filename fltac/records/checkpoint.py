@@ -15,9 +15,11 @@ from safetensors.numpy import save as save_tensors
 
 from fltac.errors import InputError, Problem
 from fltac.records.files import write_folder
+from fltac.records.reading import table
 
 SCHEMA = 1
 MANIFEST, LINES, STATES = "manifest.json", "rounds.jsonl", "clients.bin"
+TOLD = ("round", "alerts", "accuracy", "accuracy_mean", "bytes_up", "bytes_down")  # by every line, and more by newer
 States = Mapping[int, Mapping[str, np.ndarray]]  # client -> name -> what it keeps to itself
 Lines = list[dict[str, Any]]
 
@@ -51,7 +53,7 @@ def read_checkpoint(folder: Path) -> tuple[Checkpoint, Lines]:
     """
     files = _unsealed(folder)
     try:
-        lines = [dict(json.loads(line)) for line in files.pop(LINES).splitlines()]
+        lines = [table(line, TOLD) for line in files.pop(LINES).splitlines()]
         states: dict[int, dict[str, np.ndarray]] = {}
         for place, array in load_tensors(files.pop(STATES)).items():
             client, name = place.split("/")

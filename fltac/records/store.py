@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from safetensors.numpy import load as load_tensors
 
 from fltac.errors import InputError, Problem, StoppedError
-from fltac.records.checkpoint import Checkpoint, States, TornError, read_checkpoint, write_checkpoint
+from fltac.records.checkpoint import TOLD, Checkpoint, States, TornError, read_checkpoint, write_checkpoint
 from fltac.records.files import Lock, append, as_json, make, require_new, write, write_all, write_folder
-from fltac.records.reading import read_json, read_lines, reading
+from fltac.records.reading import COPY, read_json, read_lines, reading
 from fltac.records.rounds import TABLES, RoundRecord, Rows
 
 Say = Callable[[str], None]
@@ -130,15 +130,14 @@ class RunDirectory:
 
     def experiment(self) -> dict[str, Any]:
         """The resolved experiment as it is written there."""
-        return read_json(self.experiment_file)
+        return read_json(self.experiment_file, keys=("name", "method", "seed", "rounds", "tasks", "clients"))
 
     def provenance(self) -> dict[str, Any]:
         """Where the run comes from. Raises InputError where that is damaged."""
         file = self.path / "provenance.json"
-        found = read_json(file)
+        found = read_json(file, keys=("runtime", "started", "restarts"))
         with reading(file):
-            said = {"runtime": str(found["runtime"]), "started": str(found["started"])}
-            return found | said | {"restarts": int(found["restarts"])}
+            return found | {"restarts": int(found["restarts"])}
 
     def summary(self) -> dict[str, Any] | None:
         """The results, or None while the run is not finished."""
@@ -154,26 +153,30 @@ class RunDirectory:
 
     def lines(self) -> list[dict[str, Any]]:
         """One entry a finished round. Raises InputError for a damaged one."""
-        return read_lines(
-            self.path / "rounds.jsonl", "without summary.json fltac resume restores it from the checkpoint"
-        )
+        kept = "without summary.json fltac resume restores it from the checkpoint"
+        return read_lines(self.path / "rounds.jsonl", kept if self._checkpoints() else COPY, TOLD)
 
     def table(self, name: str) -> pa.Table:
         """One of TABLES, all rounds; null or empty where an older fltac did not write it."""
-        parts = []
+        whole = TABLES[name].empty_table()
         for file in _of_rounds(self.path / f"{name}.parquet", ".parquet"):
             with reading(file, "restore it from a copy, or begin the run anew"):
-                parts.append(pq.read_table(file))
-        return pa.concat_tables([*parts, TABLES[name].empty_table()], promote_options="default")
+                whole = pa.concat_tables([whole, pq.read_table(file)], promote_options="default")
+        return whole
 
     def has_bars(self) -> bool:
-        return (self.path / "evaluations.parquet" / f"{_round_name(0)}.parquet").is_file()
+        """Whether what v0 does is there, and can be read."""
+        try:
+            return bool(pq.read_metadata(self.path / "evaluations.parquet" / f"{_round_name(0)}.parquet").num_rows)
+        except (OSError, pa.ArrowException):
+            return False
 
     def last_adapters(self) -> tuple[int, dict[int, Path]]:
         """The last finished round and the file of each of its clusters. Raises InputError before the first."""
         round = self._last_round()
         files = (self.path / "adapters" / _round_name(round)).glob("cluster-*.safetensors")
-        return round, {int(f.stem.removeprefix("cluster-")): f for f in files}
+        numbers = {file.stem.removeprefix("cluster-"): file for file in files}
+        return round, {int(number): file for number, file in numbers.items() if number.isdecimal()}
 
     def last_slots(self) -> dict[str, np.ndarray]:
         """What the server knew after the last finished round, a row a slot, by the names in `server.snapshot.dump`."""
@@ -181,8 +184,11 @@ class RunDirectory:
         if not file.is_file():
             what = "keeps no checkpoint, which would tell the slots; run it with checkpoint.keep at 1 or more"
             raise InputError(Problem("checkpoint.keep", what, 0), str(self.path))
-        with reading(file, "without summary.json fltac resume makes it anew, from the round before"):
+        anew = "without summary.json fltac resume makes it anew, from the round before"
+        with reading(file, anew if len(self._checkpoints()) > 1 else COPY):
             slots: dict[str, np.ndarray] = load_tensors(file.read_bytes())
+            if slots["keys"].shape != (len(slots["labels"]), 2):
+                raise ValueError("as many slots as labels are wanted")
         return slots
 
     def _last_round(self) -> int:

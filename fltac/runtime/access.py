@@ -46,18 +46,25 @@ def make_token() -> None:
         what = "fltac starts no Ray without a token; unset it, or set it to token"
         raise InputError(Problem("RAY_AUTH_MODE", what, mode), "environment")
     if token() is None:
-        file = _usual_file()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        ours = file.with_name(f".{file.name}.{os.getpid()}")
-        with os.fdopen(os.open(ours, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-            out.write(secrets.token_hex(32))
         try:
-            file.hardlink_to(ours)  # whole or not at all; a token that came between stays
-        except FileExistsError:
-            pass
-        finally:
-            ours.unlink()
+            _write_token(_usual_file())
+        except OSError as error:
+            what = f"cannot hold a token for Ray: {error.strerror}; set HOME to a folder of yours"
+            raise InputError(Problem("HOME", what, str(_usual_file())), "environment") from None
     _tell_ray()
+
+
+def _write_token(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    ours = file.with_name(f".{file.name}.{os.getpid()}")
+    with os.fdopen(os.open(ours, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+        out.write(secrets.token_hex(32))
+    try:
+        file.hardlink_to(ours)  # whole or not at all; a token that came between stays
+    except FileExistsError:
+        pass
+    finally:
+        ours.unlink()
 
 
 def token() -> str | None:

@@ -16,9 +16,10 @@ from typing import Any
 import ray
 from ray import train
 from ray.train.torch import TorchTrainer, get_device
+from ray.train.v2._internal.exceptions import RayTrainError
 from ray.util.queue import Empty, Queue
 
-from fltac.errors import StoppedError, first_line
+from fltac.errors import StoppedError, behind, first_line
 from fltac.federation import federate
 from fltac.model.training import Score
 from fltac.orders import Job, Ledger, Order
@@ -32,6 +33,7 @@ from fltac.world import World
 
 LOOK_SECONDS = 0.5  # between looks whether the workers have ended
 END_SECONDS = 30.0  # for them to be gone
+GO_ON = "what is finished is kept, and fltac resume goes on"
 STARTS = 5  # of the workers, for each of which Ray Train waits a minute; by itself it would try for ever
 
 
@@ -63,8 +65,10 @@ def run_central(
     try:
         _tell_all(records, fitted, tell, say, setup.faults.timeout_s)
         ray.get(fitted)
+    except StoppedError as error:
+        raise behind(error) from None
     except LOST as error:
-        raise StoppedError(f"the workers are gone: {first_line(error)}") from None
+        raise StoppedError(f"the workers are gone ({first_line(behind(error))}); {GO_ON}") from None
     finally:
         with suppress(*LOST):  # its process ends, and with it all that it started
             ray.cancel(fitted, force=True)
@@ -93,7 +97,10 @@ def _fit(told: dict[str, Any], need: Need, folder: Path) -> None:
     try:
         trainer.fit()
     except train.WorkerGroupError as error:  # which tells of each worker's error in parts
-        raise next(iter(error.worker_failures.values())) from None
+        errors = sorted(error.worker_failures.values(), key=lambda one: not isinstance(one, RayTrainError))
+        if isinstance(errors[0], RayTrainError):  # a worker that is gone, which the others take for an error of theirs
+            raise StoppedError(f"a worker is gone ({first_line(errors[0])}); {GO_ON}") from None
+        raise errors[0] from None
     except train.ControllerError as error:
         what = f"{need.actors} workers did not start, or did not go on: {first_line(error.controller_failure)}"
         raise StoppedError(what) from None

@@ -73,7 +73,7 @@ def _followed(client: JobSubmissionClient, job: str) -> int:
     if info.status == JobStatus.STOPPED:
         return STOPPED
     if info.driver_exit_code is None and info.status == JobStatus.FAILED:  # it never began
-        raise RuntimeError(info.message)
+        raise StoppedError(f"job {job} never began: {' '.join(str(info.message).split())[:500]}")
     return info.driver_exit_code or 0
 
 

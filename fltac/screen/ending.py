@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from pathlib import Path
 
 from fltac import screen
@@ -11,6 +12,7 @@ from fltac.errors import SIGNALS, InputError
 from fltac.records.store import RunDirectory
 from fltac.records.sweeps import SweepDirectory
 
+ENDING_SECONDS = 30.0  # that what was started may take to end
 INTERRUPTED = 128 + signal.SIGINT  # as shells tell it
 SIGNALLED = tuple(128 + one for one in SIGNALS)
 
@@ -18,12 +20,13 @@ SIGNALLED = tuple(128 + one for one in SIGNALS)
 class Stoppable:
     """Says what is left where a signal ends a command, and ends with 128 and its number: what is finished is on disk.
 
-    Signals that come after the first are ignored: what was started is ended, which takes seconds.
+    Signals that come soon after one are ignored: what was started is ended, which takes seconds. Later ones are
+    answered anew, for the first may have come while Python passed over exceptions.
     """
 
     def __init__(self, folder: Path | None) -> None:
         """The folder of the run or sweep; None of a job, which another machine runs."""
-        self.folder = folder
+        self.folder, self.heeds = folder, 0.0  # from when on, by time.monotonic
 
     def __enter__(self) -> None:
         before = {one: signal.getsignal(one) for one in SIGNALS}
@@ -32,8 +35,9 @@ class Stoppable:
             signal.signal(one, self._stop)
 
     def _stop(self, number: int, frame: object) -> None:
-        for one in self.before:
-            signal.signal(one, signal.SIG_IGN)
+        if time.monotonic() < self.heeds:
+            return
+        self.heeds = time.monotonic() + ENDING_SECONDS
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         sys.exit(128 + number)

@@ -88,8 +88,8 @@ def _merge(
     heads = dict(old_heads)
     for name, group in groups.items():  # equal shapes only; a head is merged by its own task's examples
         each = np.array([one for _, one in group])
-        if counts.any() and not each.any() and name in heads:
-            continue  # only those have it who count for nothing: it stays as it was
+        if counts.any() and not each.any():
+            continue  # only those have it who count for nothing: it stays as it was, or v0's
         share = weights(np.array([head.num_examples for head, _ in group]), merging.weights, each)
         stacked = np.stack([head.matrix for head, _ in group])
         heads[name] = AVERAGES[merging.type](stacked, share, merging)

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from fltac.server.state import START, Cluster, Parcel, Setup, State, shape_name
+from fltac.server.state import START, Cluster, Parcel, Setup, State
 from fltac.server.tracking import Stay
 from fltac.wire.messages import AdapterSpec, WireError
 
@@ -102,7 +102,7 @@ def _require_possible(state: State, setup: Setup) -> None:
     slots = {(client, 0) for client, _ in setup.registry} if shared else set(setup.registry)
     wrong: dict[str, set[Any]] = {
         "slots that this run does not have": state.labels.keys() - slots,
-        "slots in clusters that are not there": set(state.labels.values()) - state.clusters.keys(),
+        "slots in clusters that are not there": set(state.labels.values()) - (state.clusters.keys() - {START}),
         "slots heard in rounds to come": {round for round in state.heard.values() if not 0 < round <= state.round},
     }
     for what, found in wrong.items():
@@ -110,9 +110,11 @@ def _require_possible(state: State, setup: Setup) -> None:
             raise WireError(f"the checkpoint holds {what}: {sorted(found)[:5]}")
     for cluster in state.clusters.values():
         for name, head in cluster.heads.items():
-            odd = head.dtype != np.float32 or head.ndim != 2 or (not shared and name != shape_name(*head.shape))
-            if odd:
+            shape = "x".join(map(str, head.shape))
+            if head.dtype != np.float32 or shape not in setup.start_heads or (not shared and name != shape):
                 raise WireError(f"the checkpoint holds a head {name} of {head.dtype} {head.shape}")
+    if bool(state.since) != (setup.similarity.of == "step" and bool(state.labels)):
+        raise WireError("the checkpoint holds what slots had been sent, or lacks it, unlike this run")
     clusters = [array for one in state.clusters.values() for array in (one.adapter, *one.heads.values())]
     if not all(np.isfinite(array).all() for array in (*clusters, *state.adapters.values(), *state.since.values())):
         raise WireError("the checkpoint holds numbers that are not finite")

@@ -72,7 +72,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             if record := next(self.rounds, None):  # None: all rounds were there, and only the summary was not
                 self.monitor.round(record)
             lines = run.lines()
-            if over := len(lines) == self.last:
+            if over := len(lines) >= self.last:
                 launch.conclude(run)
                 self.monitor.end()
         return {**searched(lines), "round": len(lines), "done": over}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fltac.config import Each, Exchange, Flat, Mean
 from fltac.errors import InputError
-from fltac.records.checkpoint import MANIFEST, SCHEMA, TornError, read_checkpoint, write_checkpoint
+from fltac.records.checkpoint import MANIFEST, SCHEMA, TOLD, TornError, read_checkpoint, write_checkpoint
 from fltac.server.snapshot import dump, load
 from fltac.server.state import Cluster, Setup, Slot, State
 from fltac.server.tracking import Stay
@@ -18,7 +18,7 @@ from fltac.wire.messages import AdapterSpec, Layer, WireError
 
 SPEC = AdapterSpec((Layer("query", 3, 4), Layer("value", 2, 4)), rank=2, scale=2.0)
 KEYS = [(0, 0), (0, 1), (5, 0)]
-LINES = [{"round": 1, "alerts": []}, {"round": 2, "alerts": []}]
+LINES = [dict.fromkeys(TOLD, 0) | {"round": round, "alerts": []} for round in (1, 2)]
 STATES = {5: {"head-0": np.ones((2, 4), np.float32)}}
 
 
@@ -27,7 +27,8 @@ def numbers(seed):
 
 
 SETUP = Setup(
-    seed=0, spec=SPEC, start=numbers(9), start_heads={}, registry={key: [Slot("2x4")] for key in KEYS},
+    seed=0, spec=SPEC, start=numbers(9), start_heads={"2x4": np.zeros((2, 4), np.float32)},
+    registry={key: [Slot("2x4")] for key in KEYS},
     exchange=Exchange(), similarity=Flat(type="flat"),
     clustering=Each(type="each"), merging=Mean(type="mean"), down="float32",
 )  # fmt: skip

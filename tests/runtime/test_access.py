@@ -113,6 +113,14 @@ def test_a_ray_of_our_own_gets_a_token_that_nobody_else_reads(home):
     assert [one.name for one in file.parent.iterdir()] == ["auth_token"]
 
 
+@pytest.mark.parametrize("where", ["file", "file/below"])
+def test_a_home_that_can_hold_no_token_is_told(tmp_path, monkeypatch, where):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / where))
+    with pytest.raises(InputError, match="environment: HOME: cannot hold a token for Ray: Not a directory"):
+        access.make_token()
+
+
 def test_a_ray_of_our_own_never_starts_without_one(monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     with pytest.raises(InputError, match="environment: RAY_AUTH_MODE: fltac starts no Ray without a token"):

@@ -103,12 +103,19 @@ def test_workers_that_are_silent_for_too_long_end_the_run(tiny_file, tmp_path, r
     experiment = fltac.load(tiny_file, ["method=central", "training.steps=100000", "faults.timeout_s=30"])
     before, threads = signal.getsignal(signal.SIGINT), threading.active_count()  # Ray Train's handler exits with 0
     seen = []
-    look = threading.Timer(27, lambda: seen.extend(working()))
-    look.start()
+    over = threading.Event()
+
+    def look():
+        while not over.wait(0.5) and len(seen) < 2:  # a worker, and who controls it
+            seen[:] = working()
+
+    looking = threading.Thread(target=look)
+    looking.start()
     with pytest.raises(StoppedError, match=r"the workers finished no round in 30 s \(faults\.timeout_s\)"):
         fltac.run(experiment, out=tmp_path / "slow", address=ray_address)
-    look.join()
-    assert len(seen) == 2  # a worker, and who controls it
+    over.set()
+    looking.join()
+    assert len(seen) == 2
     assert not (tmp_path / "slow" / "ray-train").exists()
     assert signal.getsignal(signal.SIGINT) == before
     assert threading.active_count() <= threads  # none that waits for what is gone
@@ -116,6 +123,31 @@ def test_workers_that_are_silent_for_too_long_end_the_run(tiny_file, tmp_path, r
     while working() and time.monotonic() < end:
         time.sleep(0.2)
     assert working() == []  # though the cluster goes on
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("who", ["RayTrainWorker", "TrainController", "_fit"])
+def test_where_a_process_dies_the_run_ends_in_one_line_and_is_gone_on_with(tiny_file, tmp_path, ray_address, who):
+    experiment = fltac.load(tiny_file, ["method=central", "training.steps=20", "rounds=3"])
+    killed = []
+
+    def kill(record):
+        if not killed:
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error):
+                    if who in process.cmdline()[0]:
+                        killed.append(process)
+                        process.kill()
+
+    said = r"gone \([^\n]*\); what is finished is kept, and fltac resume goes on"
+    with pytest.raises(StoppedError, match=said) as ended:
+        fltac.run(experiment, out=tmp_path / "run", address=ray_address, tell=kill)
+    assert len(killed) == 1
+    assert "\x1b" not in str(ended.value)
+    launch.resume(tmp_path / "run", address=ray_address)
+    fltac.run(experiment, out=tmp_path / "whole", runtime="local")
+    assert records(tmp_path / "run") == records(tmp_path / "whole")
 
 
 def working():

@@ -64,10 +64,15 @@ FORGED = {
     "a round before the first": (LINES, lines(lambda found: found[-1].update(round=-3)), "does not have the lines"),
     "a round to come": (LINES, lines(lambda found: found[-1].update(round=99)), "does not have the lines"),
     "a line too few": (LINES, lines(lambda found: found.pop(0)), "does not have the lines"),
-    "no alerts": (LINES, lines(lambda found: found[-1].pop("alerts")), "cannot be read (KeyError"),
+    "no alerts": (LINES, lines(lambda found: found[-1].pop("alerts")), "is no table with round, alerts"),
+    "no results": (LINES, lines(lambda found: found[0].pop("accuracy")), "is no table with round, alerts"),
     "another round's server": (SERVER, header(round=1), "holds a server of round 1"),
     "a round in words": (SERVER, header(round="two"), "holds no state of a server"),
     "a cluster that is not there": (SERVER, tensors(lambda found: found["labels"].fill(77)), "slots in clusters that"),
+    "a slot at v0": (SERVER, tensors(lambda found: found["labels"].fill(-1)), "slots in clusters that"),
+    "a step that is not compared": (
+        SERVER, tensors(lambda found: found.update(since=found["adapters"])), "what slots had been sent",
+    ),
     "a slot of nobody": (SERVER, tensors(lambda found: found["keys"][0].fill(900)), "slots that this run does not"),
     "a slot twice": (SERVER, tensors(lambda found: found["keys"].__setitem__(0, found["keys"][1])), "a slot twice"),
     "heard in the future": (SERVER, tensors(lambda found: found["heard"].fill(77)), "slots heard in rounds to come"),
@@ -76,8 +81,17 @@ FORGED = {
     ),
     "infinity in a cluster": (CLUSTER, numbers(np.inf), "numbers that are not finite"),
     "a head of another shape": (CLUSTER, reshaped("head", (50, 50)), "holds a head"),
+    "a head of a task that is none": (
+        CLUSTER, tensors(lambda found: found.update({"head.7x9": np.ones((7, 9), np.float32)})), "holds a head 7x9",
+    ),
     "a gain of another shape": (PRIVATE, reshaped("gain", (3, 3)), "which no client keeps"),
     "a gain that is none": (PRIVATE, numbers(np.nan), "which no client keeps"),
+    "a head that no client of this run keeps": (
+        PRIVATE, tensors(lambda found: found.update({"0/head-0": np.ones((50, 50), np.float32)})), "head-0 of client 0",
+    ),
+    "a gain in whole numbers": (
+        PRIVATE, tensors(lambda found: found.update({one: np.ones(1, np.int64) for one in found})), "int64 (1,)",
+    ),
     "a client of nobody": (PRIVATE, tensors(lambda found: found.update({"99/gain-0": np.ones(1)})), "of client 99"),
 }  # fmt: skip
 
@@ -119,6 +133,32 @@ def test_of_a_forged_checkpoint_the_one_before_is_taken_and_it_is_said(stopped, 
     assert line.startswith("checkpoint round-0002 ")
     assert what in line
     assert line.endswith(": going on from round 1")
+    assert records(run) == records(whole)
+
+
+def test_one_without_a_server_is_passed_over_too(stopped, tmp_path):
+    half, whole = stopped
+    run, said = tmp_path / "run", []
+    shutil.copytree(half, run)
+    file = run / "checkpoint" / "round-0002" / MANIFEST
+    manifest = json.loads(file.read_text())
+    manifest["sha256"] = {name: one for name, one in manifest["sha256"].items() if name in (LINES, PRIVATE)}
+    file.write_text(json.dumps(manifest))
+    fltac.resume(run, say=said.append)
+    assert len(said) == 1
+    assert "holds no state of a server (KeyError" in said[0]
+    assert records(run) == records(whole)
+
+
+@pytest.mark.parametrize("left", [None, b"torn"])
+def test_bars_that_were_lost_are_those_of_v0_again(stopped, tmp_path, left):
+    half, whole = stopped
+    run = tmp_path / "run"
+    shutil.copytree(half, run)
+    file = run / "evaluations.parquet" / "round-0000.parquet"
+    file.unlink() if left is None else file.write_bytes(left)
+    fltac.resume(run)
+    assert file.read_bytes() == (whole / "evaluations.parquet" / "round-0000.parquet").read_bytes()
     assert records(run) == records(whole)
 
 

@@ -399,6 +399,21 @@ def test_a_head_that_only_those_have_who_count_for_nothing_stays_as_it_was():
     assert not np.array_equal(*(one.heads[f"{CLASSES['apples']}x{WIDTH}"] for one in (now, before)))
 
 
+def test_nor_is_theirs_taken_where_there_was_none():
+    tasks = {(client, 0): "apples" for client in range(4)} | {(4, 0): "pears"}
+    server = Aggregator(setup(tasks, clustering=SINGLE, merging=Mean(type="mean", weights="agreement")))
+    start = decode(server.post(server.start()).payloads[0], SPEC).adapter
+    first, heads = trained(server.setup, 1, dict.fromkeys(tasks, "apples")), trained(server.setup, 1, tasks)[4, 0].heads
+    first[4, 0] = replace(first[4, 0], adapter=2 * start - first[4, 0].adapter, heads=heads)
+    state, step = server.step(server.start(), payloads(first.values()))
+    assert step.updates[-1]["weight"] == 0
+    (cluster,) = (cluster for n, cluster in state.clusters.items() if n >= 0)
+    assert list(cluster.heads) == [f"{CLASSES['apples']}x{WIDTH}"]
+    post = server.post(state)
+    sent = decode(post.payloads[post.addresses[4, 0].payload], SPEC).heads[0].matrix
+    np.testing.assert_array_equal(sent, server.setup.start_heads[f"{CLASSES['pears']}x{WIDTH}"])
+
+
 def test_slots_of_one_cluster_share_a_payload():
     server = Aggregator(setup())
     state, step = server.step(server.start(), payloads(trained(server.setup).values()))

@@ -45,6 +45,10 @@ def test_worth_by_hand():
     np.testing.assert_array_equal(worth(np.array([-9, -1, -0.5, 0, 1, 9])), [0, 0, 0.25, 0.5, 1, 1])
 
 
+def test_where_half_would_count_for_nothing_all_count():
+    np.testing.assert_array_equal(worth(np.array([-1.3, -1.2, -1.06, 1.0])), [1, 1, 1, 1])
+
+
 @given(seed=seeds, members=st.integers(3, 9))
 def test_neither_order_nor_length_matters(seed, members):
     draw = np.random.default_rng(seed)
