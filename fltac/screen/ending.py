@@ -52,10 +52,13 @@ class Stoppable:
     def _left(self) -> str:
         if self.folder is None:
             return "a job that was submitted goes on without this terminal; ray job list shows it"
-        if RunDirectory.there(self.folder) and not RunDirectory(self.folder).experiment()["checkpoint"]["keep"]:
-            return "finished rounds are kept; checkpoint.keep = 0 leaves nothing to go on from"
-        begun = SweepDirectory.there(self.folder) or RunDirectory.there(self.folder)
-        return f"what is finished is kept; fltac resume {self.folder} goes on" if begun else "nothing had begun"
+        if RunDirectory.there(self.folder):
+            kept = RunDirectory(self.folder).experiment().get("checkpoint", {}).get("keep", 1)
+            if not kept:
+                return "finished rounds are kept; checkpoint.keep = 0 leaves nothing to go on from"
+        elif not SweepDirectory.there(self.folder):
+            return "nothing had begun"
+        return f"what is finished is kept; fltac resume {self.folder} goes on"
 
 
 class Named:
