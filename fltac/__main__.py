@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 
 from fltac.cli import main
 from fltac.screen.ending import SIGNALLED
@@ -14,8 +15,9 @@ def command() -> None:
         main()
     except SystemExit as ended:
         if ended.code in SIGNALLED:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError, ValueError):  # of a terminal that is closed
+                    stream.flush()
             os._exit(ended.code)
         raise
 

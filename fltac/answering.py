@@ -112,7 +112,7 @@ class Trained:
         if name not in cluster.heads:
             what = 'has no head here: with exchange.heads = "local" heads never left their clients'
             if self.experiment.exchange.heads == "merge":
-                what = f"has no head by round {self.round}: nobody sent one; go on with fltac resume"
+                what = f"has no head by round {self.round}: nobody sent one that counted; more rounds may bring one"
             raise InputError(Problem("--task", what, task), str(self.run.path))
         return cluster.heads[name]
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fltac.judging import answers, bars, questions, written
+from fltac.judging import answers, judge_v0, questions, written
 from fltac.lateness import late
-from fltac.model.training import Score
 from fltac.orders import orders
 from fltac.protocol import Runtime
 from fltac.records.clock import Clock
 from fltac.records.rounds import RoundRecord, round_record
 from fltac.records.store import RunDirectory
 from fltac.restoring import restored
-from fltac.server.state import Post
 from fltac.world import World
 
 
@@ -21,9 +19,6 @@ def federate(world: World, runtime: Runtime, run: RunDirectory, began: float | N
     """Rounds until the experiment has all of its own; each is on disk when it is yielded."""
     clock = Clock(began)
     done, states, post = restored(world, runtime, run)
-    if done and not run.has_bars():  # they were lost, and this post is not v0's
-        _judge_v0(world, runtime, run, runtime.start({}))
-        done, states, post = restored(world, runtime, run)
     untuned = post  # v0 is judged after the first round, which need not wait for it
     there = {client for round in range(1, done + 1) for client in world.draw_clients(round)}  # they have the base
     clock.lap("start")
@@ -39,7 +34,7 @@ def federate(world: World, runtime: Runtime, run: RunDirectory, began: float | N
         scores = runtime.evaluate([q.job for q in asked], post)
         judged = {"evaluations": answers(world, asked, scores), "generations": written(world, asked, scores)}
         if not run.has_bars():
-            scores = [*scores, *_judge_v0(world, runtime, run, untuned)]
+            scores = [*scores, *judge_v0(world, runtime, run, untuned)]
         clock.lap("evaluation")
         rules, base = world.experiment.alerts, world.sends * len(set(drawn) - there) * world.base.bytes
         there.update(drawn)
@@ -49,11 +44,3 @@ def federate(world: World, runtime: Runtime, run: RunDirectory, began: float | N
         record = round_record(round, ledger.rows, told, judged, truths, seconds, rules, base, ledger.lost)
         run.finish_round(record, runtime.snapshot(keep > 0), states, keep)
         yield record
-
-
-def _judge_v0(world: World, runtime: Runtime, run: RunDirectory, post: Post) -> list[Score]:
-    """What results are to be held against, on disk; and the scores that it was made of."""
-    run.write_tasks(world.described())
-    rows, scores = bars(world, runtime, post)
-    run.write_bars(rows)
-    return scores

@@ -9,6 +9,7 @@ from fltac.model.training import Score
 from fltac.orders import ClientState, Job
 from fltac.protocol import Runtime
 from fltac.records.metrics import CLASS_METRICS, TEXT_METRICS
+from fltac.records.store import RunDirectory
 from fltac.server.state import Post
 from fltac.timeline import holding
 from fltac.world import World
@@ -92,9 +93,9 @@ def _measured(world: World, name: str, score: Score) -> dict[str, float]:
     return found
 
 
-def bars(world: World, runtime: Runtime, untuned: Post) -> tuple[list[dict[str, Any]], list[Score]]:
-    """What a result is to be held against: the untuned model's evaluations, and each task's majority class; and the
-    scores that they were made of."""
+def judge_v0(world: World, runtime: Runtime, run: RunDirectory, untuned: Post) -> list[Score]:
+    """Writes what a result is to be held against, the untuned model's evaluations and each task's majority class, and
+    what whoever uses the models must know. The scores that it was made of."""
     asked = questions(world, 0, untuned, {})
     scores = runtime.evaluate([question.job for question in asked], untuned)
     majorities = [
@@ -102,4 +103,6 @@ def bars(world: World, runtime: Runtime, untuned: Post) -> tuple[list[dict[str, 
         | {"num_examples": len(task.test)}
         for name, task in world.tasks.items()
     ]
-    return answers(world, asked, scores) + majorities, scores
+    run.write_tasks(world.described())
+    run.write_bars(answers(world, asked, scores) + majorities)
+    return scores

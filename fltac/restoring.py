@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fltac.errors import InputError, Problem, behind
+from fltac.judging import judge_v0
 from fltac.protocol import Runtime
 from fltac.records.checkpoint import Checkpoint, States, TornError
 from fltac.records.store import RunDirectory
@@ -31,6 +32,9 @@ def restored(world: World, runtime: Runtime, run: RunDirectory) -> tuple[int, St
             raise TornError(str(behind(error))) from None
 
     found, post = run.checkpoint(use)
+    if found.round and not run.has_bars():  # they were lost, and this post is not v0's
+        judge_v0(world, runtime, run, runtime.start({}))
+        post = runtime.start(found.files)
     return found.round, found.states, post
 
 

@@ -1,5 +1,6 @@
 """The command line as a user meets it: what goes in, what is printed, how it exits."""
 
+import fcntl
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 import tomllib
@@ -389,6 +391,24 @@ def test_a_signal_ends_a_run_after_its_last_round_and_says_how_to_go_on(tiny, fl
     assert signal.signal(number, before) == own
     code, said, _ = fltac("resume", out)
     assert (code, "round 12/12" in said) == (0, True)
+
+
+def test_a_terminal_that_is_closed_ends_a_run_with_its_code(tiny, tmp_path):
+    out, (terminal, side) = tmp_path / "run", os.openpty()
+
+    def own():
+        os.setsid()
+        fcntl.ioctl(side, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored
+
+    command = [sys.executable, "-m", "fltac", "run", tiny, "rounds=500", "--runtime", "local", "--out", out]
+    run = subprocess.Popen([str(one) for one in command], stdin=side, stdout=side, stderr=side, preexec_fn=own)
+    os.close(side)
+    while not (out / "rounds.jsonl").is_file():
+        assert run.poll() is None
+        time.sleep(0.05)
+    os.close(terminal)
+    assert run.wait(timeout=60) == 129
 
 
 @pytest.mark.parametrize(("first", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import median
+from statistics import median_low
 from typing import Any
 
 from fltac.config import Alerts
@@ -56,7 +56,7 @@ def _outvoted(updates: Rows, rules: Alerts) -> Iterator[dict[str, Any]]:
             clusters.setdefault(row["cluster"], []).append(row)
     look_at = "what they send, round for round: agreement, weight and outlier in updates"
     for cluster, rows in sorted(clusters.items()):
-        usual = median(row["agreement"] for row in rows)
+        usual = median_low(row["agreement"] for row in rows)
         if usual <= -1:
             text = f"cluster {cluster}: its members go several ways and none is a majority's, so that all count alike"
             yield _alert("outvoted", text, look_at, cluster=cluster, value=usual, bound=-1.0)

@@ -56,7 +56,7 @@ class RunDirectory:
             self.write_provenance(provenance)
             write(self.path / "experiment.json", experiment.encode())  # last: with it the folder is a run
         except StoppedError:  # the disk is full: nothing lies in the way of another try
-            (self.path / "provenance.json").unlink(missing_ok=True)
+            self.provenance_file.unlink(missing_ok=True)
             raise
 
     @staticmethod
@@ -86,11 +86,13 @@ class RunDirectory:
     # -- writing -----------------------------------------------------------------------------------
 
     def write_provenance(self, provenance: Mapping[str, Any]) -> None:
-        write(self.path / "provenance.json", as_json(provenance, indent=2))
+        write(self.provenance_file, as_json(provenance, indent=2))
 
     def count_restart(self) -> None:
         before = self.provenance()
-        self.write_provenance(before | {"restarts": before["restarts"] + 1})
+        with reading(self.provenance_file):
+            after = before | {"restarts": before["restarts"] + 1}
+        self.write_provenance(after)
 
     def write_tasks(self, tasks: Mapping[str, Any]) -> None:
         """What the tasks' models answer: the names of their classes, in order."""
@@ -125,6 +127,10 @@ class RunDirectory:
         return self.path / "experiment.json"
 
     @property
+    def provenance_file(self) -> Path:
+        return self.path / "provenance.json"
+
+    @property
     def summary_file(self) -> Path:
         return self.path / "summary.json"
 
@@ -134,10 +140,12 @@ class RunDirectory:
 
     def provenance(self) -> dict[str, Any]:
         """Where the run comes from. Raises InputError where that is damaged."""
-        file = self.path / "provenance.json"
-        found = read_json(file, keys=("runtime", "started", "restarts"))
-        with reading(file):
-            return found | {"restarts": int(found["restarts"])}
+        return read_json(self.provenance_file)
+
+    def runtime(self) -> str:
+        """What it began on. Raises as `provenance`."""
+        with reading(self.provenance_file):
+            return str(self.provenance()["runtime"])
 
     def summary(self) -> dict[str, Any] | None:
         """The results, or None while the run is not finished."""
@@ -158,11 +166,11 @@ class RunDirectory:
 
     def table(self, name: str) -> pa.Table:
         """One of TABLES, all rounds; null or empty where an older fltac did not write it."""
-        whole = TABLES[name].empty_table()
+        parts, empty = [], TABLES[name].empty_table()
         for file in _of_rounds(self.path / f"{name}.parquet", ".parquet"):
             with reading(file, "restore it from a copy, or begin the run anew"):
-                whole = pa.concat_tables([whole, pq.read_table(file)], promote_options="default")
-        return whole
+                parts.append(pa.concat_tables([pq.read_table(file), empty], promote_options="default"))
+        return pa.concat_tables([*parts, empty], promote_options="default")
 
     def has_bars(self) -> bool:
         """Whether what v0 does is there, and can be read."""
@@ -199,6 +207,14 @@ class RunDirectory:
             )
         return int(lines[-1]["round"])
 
+    def has_checkpoint(self) -> bool:
+        """Whether there is one, whole or not."""
+        return bool(self._checkpoints())
+
+    def is_over(self, rounds: int) -> bool:
+        """Whether all is there but the summary, and no checkpoint to go on from."""
+        return not self.has_checkpoint() and self.has_bars() and len(self.lines()) == rounds
+
     def checkpoint(self, use: Callable[[Checkpoint], T]) -> tuple[Checkpoint, T]:
         """The last finished round whose checkpoint is whole and of use, and what `use` made of it, after the traces of
         later ones are cut and missing lines are restored. `use` raises TornError where it is of none.
@@ -221,8 +237,8 @@ class RunDirectory:
             what = f"holds no whole checkpoint ({'; '.join(torn)}); restore one from a copy, or begin the run anew"
             raise InputError(Problem("", what), str(self.path / "checkpoint"))
         if finished := len(self.lines()):
-            what = "holds no checkpoint (checkpoint.keep = 0 writes none), and so there is nothing to go on from, but"
-            what = f"{what} {finished} finished rounds to read; restore one from a copy, or begin a new run"
+            what = f"has no checkpoint to go on from (checkpoint.keep = 0 writes none), but {finished} finished rounds"
+            what = f"{what} to read; restore one from a copy, or begin a new run in another folder"
             raise InputError(Problem("", what), str(self.path))
         nothing = Checkpoint(0, {}, {})
         made = use(nothing)

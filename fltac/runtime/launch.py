@@ -75,10 +75,8 @@ def resume(
         say(f"{out} is finished")
         return summary
     directory.claim()
-    runtime = runtime or directory.provenance()["runtime"]
+    runtime = runtime or directory.runtime()
     experiment = load(directory.experiment_file)
-    if not experiment.checkpoint.keep and len(directory.lines()) == experiment.rounds:
-        return conclude(directory)  # nothing but the summary is missing
     return _run(_Task(experiment, directory, directory.count_restart, address, tell, say), runtime)
 
 
@@ -117,7 +115,9 @@ def _run(task: _Task, runtime: str) -> Summary:
                 task.tell(record)
 
             tracked = task._replace(tell=told)
-            if runtime == "local":
+            if task.directory.is_over(task.experiment.rounds):
+                pass
+            elif runtime == "local":
                 _in_process(tracked, began)
             elif task.experiment.exchange.data == "pooled":
                 _central(tracked, began)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from fltac import screen
@@ -13,8 +14,7 @@ from fltac.records.store import RunDirectory
 from fltac.records.sweeps import SweepDirectory
 
 ENDING_SECONDS = 30.0  # that what was started may take to end
-INTERRUPTED = 128 + signal.SIGINT  # as shells tell it
-SIGNALLED = tuple(128 + one for one in SIGNALS)
+SIGNALLED = INTERRUPTED, *_ = tuple(128 + one for one in SIGNALS)  # as shells tell it
 
 
 class Stoppable:
@@ -26,7 +26,7 @@ class Stoppable:
 
     def __init__(self, folder: Path | None) -> None:
         """The folder of the run or sweep; None of a job, which another machine runs."""
-        self.folder, self.heeds = folder, 0.0  # from when on, by time.monotonic
+        self.folder, self.number, self.heeds = folder, 0, 0.0  # the signal, and when the next is heeded, monotonic
 
     def __enter__(self) -> None:
         before = {one: signal.getsignal(one) for one in SIGNALS}
@@ -37,7 +37,7 @@ class Stoppable:
     def _stop(self, number: int, frame: object) -> None:
         if time.monotonic() < self.heeds:
             return
-        self.heeds = time.monotonic() + ENDING_SECONDS
+        self.number, self.heeds = number, time.monotonic() + ENDING_SECONDS
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         sys.exit(128 + number)
@@ -45,17 +45,20 @@ class Stoppable:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         for one, known in self.before.items():
             signal.signal(one, known or signal.SIG_DFL)
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            screen.errors.print(f"stopped: {self._left()}", markup=False)
-            raise SystemExit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else error.code) from None
+        number = self.number or (signal.SIGINT if isinstance(error, KeyboardInterrupt) else 0)
+        if error is not None and number:  # Ray makes errors of its own of the exception that we raised
+            with suppress(OSError):  # of a terminal that is closed
+                screen.errors.print(f"stopped: {self._left()}", markup=False)
+            raise SystemExit(128 + number) from None
 
     def _left(self) -> str:
         if self.folder is None:
             return "a job that was submitted goes on without this terminal; ray job list shows it"
         if RunDirectory.there(self.folder):
-            kept = RunDirectory(self.folder).experiment().get("checkpoint", {}).get("keep", 1)
-            if not kept:
-                return "finished rounds are kept; checkpoint.keep = 0 leaves nothing to go on from"
+            run = RunDirectory(self.folder)
+            with suppress(InputError):
+                if run.lines() and not run.has_checkpoint():
+                    return "finished rounds are kept; checkpoint.keep = 0 leaves nothing to go on from"
         elif not SweepDirectory.there(self.folder):
             return "nothing had begun"
         return f"what is finished is kept; fltac resume {self.folder} goes on"

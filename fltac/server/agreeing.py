@@ -45,10 +45,10 @@ def agreement(now: Sequence[np.ndarray], sent: Sequence[np.ndarray], draw: np.ra
 
 def worth(agreement: np.ndarray) -> np.ndarray:
     """(n,) (1 + z) / 2 from 0 to 1: who goes against most by a standard error counts for nothing, who goes with them in
-    full, and those by whom chance cannot be ruled out between. All in full where half of them would count for nothing:
-    nobody has a majority there, and the one who goes with some would be the cluster. As the trust scores of Cao et al.
-    2021, arXiv 2012.13995, whose server has data of its own to go by, but for what chance does."""
-    if np.median(agreement) <= -1:
+    full, and those by whom chance cannot be ruled out between. All in full where half of them or more would count for
+    nothing: nobody has a majority there, and the one who goes with some would be the cluster. As the trust scores of
+    Cao et al. 2021, arXiv 2012.13995, whose server has data of its own to go by, but for what chance does."""
+    if np.sort(agreement)[(len(agreement) - 1) // 2] <= -1:
         return np.ones(len(agreement))
     return np.asarray(np.clip((1 + agreement) / 2, 0, 1))
 

@@ -95,11 +95,13 @@ class Trial(tune.Trainable):  # type: ignore[misc]
     def _begin(self, number: int, params: Params) -> Iterator[RoundRecord]:
         began, experiment, run = time.time(), self.brief.study.experiment(params), self.brief.directory.run(number)
         self.last = experiment.rounds
-        if run.experiment_file.is_file():
+        if run.is_over(self.last):
+            return iter(())
+        if run.experiment_file.is_file() and (run.has_checkpoint() or not run.lines()):
             run.claim(ORPHAN_SECONDS)
             run.count_restart()
         else:
-            shutil.rmtree(run.path, ignore_errors=True)  # what a torn start left
+            shutil.rmtree(run.path, ignore_errors=True)  # what a torn start left, or what there is no going on from
             run.create(experiment.dump(), self.brief.provenance)
         need = self.brief.need(self.config)
         if self.runtime is None or self.runtime.need != need:

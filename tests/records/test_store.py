@@ -227,7 +227,7 @@ def test_a_run_for_which_there_is_no_room_leaves_nothing_in_the_way_of_another_t
 def test_without_a_checkpoint_there_is_nothing_to_go_on_from_and_no_round_is_lost(run):
     shutil.rmtree(run.path / "checkpoint")
     before = contents(run)
-    with pytest.raises(InputError, match=r"holds no checkpoint .* 2 finished rounds to read"):
+    with pytest.raises(InputError, match=r"has no checkpoint to go on from .* 2 finished rounds to read"):
         taken(run)
     assert contents(run) == before
 

@@ -105,24 +105,46 @@ def test_where_nobody_else_answers_ray_does(answered):
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_amid_rays_start_has_its_code_and_leaves_nothing(tiny_file, tmp_path, number, code):
-    marked = {**os.environ, "FLTAC_TEST_MARK": str(tmp_path)}
-    command = [sys.executable, "-m", "fltac", "run", str(tiny_file), "--out", str(tmp_path / "run")]
-
-    def answering():  # what runs in a shell's background ignores the one, and so would its children
-        signal.signal(number, signal.SIG_DFL)
-
-    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=marked, preexec_fn=answering)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_amid_rays_start_has_its_code_and_leaves_nothing(tiny_file, tmp_path, number):
+    run = begun(tiny_file, tmp_path)
     while not any("gcs_server" in name for name in names(run.pid)):
         assert run.poll() is None
         time.sleep(0.05)
+    assert ended(run, number, tmp_path) == (128 + number, "stopped: nothing had begun")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_signal_amid_a_round_has_its_code_whatever_ray_makes_of_it(tiny_file, tmp_path, number):
+    run, out = begun(tiny_file, tmp_path, "rounds=500"), tmp_path / "run"
+    while not (out / "rounds.jsonl").exists():
+        assert run.poll() is None
+        time.sleep(0.05)
+    said = f"stopped: what is finished is kept; fltac resume {out} goes on"
+    assert ended(run, number, tmp_path) == (128 + number, said)
+
+
+def begun(file, folder, *overrides):
+    def answering():  # what runs in a shell's background ignores the one, under nohup the other; so would a child
+        for one in cluster.SIGNALS:
+            signal.signal(one, signal.SIG_DFL)
+
+    command = [sys.executable, "-m", "fltac", "run", str(file), *overrides, "--out", str(folder / "run")]
+    marked = {**os.environ, "FLTAC_TEST_MARK": str(folder), "COLUMNS": "1000"}
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env=marked, preexec_fn=answering, **pipes)
+
+
+def ended(run, number, folder):
+    """Its code and last line, once none of its processes is left."""
     run.send_signal(number)
     _, err = run.communicate(timeout=60)
-    assert (run.returncode, err.splitlines()[-1]) == (code, "stopped: nothing had begun"), err
-    assert not (tmp_path / "run").exists()
-    _, alive = psutil.wait_procs([one for one in psutil.process_iter() if mark(one) == str(tmp_path)], timeout=20)
+    _, alive = psutil.wait_procs([one for one in psutil.process_iter() if mark(one) == str(folder)], timeout=20)
     assert [process.cmdline() for process in alive] == []
+    return run.returncode, err.splitlines()[-1]
 
 
 def names(pid):

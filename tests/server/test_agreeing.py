@@ -47,6 +47,9 @@ def test_worth_by_hand():
 
 def test_where_half_would_count_for_nothing_all_count():
     np.testing.assert_array_equal(worth(np.array([-1.3, -1.2, -1.06, 1.0])), [1, 1, 1, 1])
+    np.testing.assert_array_equal(worth(np.array([-1.3, -1.0, 0.5, 1.0])), [1, 1, 1, 1])
+    np.testing.assert_array_equal(worth(np.array([-1.3, -0.5, 0.5, 1.0])), [0, 0.25, 0.75, 1])
+    np.testing.assert_array_equal(worth(np.array([-1.3, -1.0, 0.0, 0.5, 1.0])), [0, 0, 0.5, 0.75, 1])
 
 
 @given(seed=seeds, members=st.integers(3, 9))

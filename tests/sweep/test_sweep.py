@@ -69,9 +69,11 @@ def test_a_killed_sweep_is_continued_and_equals_single_runs_bit_for_bit(file, tm
     assert not (out / "tune").exists()
 
 
-def test_an_interrupted_sweep_exits_with_1_and_is_continued(file, tmp_path):
+@pytest.mark.parametrize(("number", "code", "keep"), [(signal.SIGINT, 1, 2), (signal.SIGTERM, 143, 0)])
+def test_an_interrupted_sweep_is_continued(file, tmp_path, number, code, keep):
+    """Tune takes Ctrl-C for itself. Without a checkpoint a point begins anew."""
     out = tmp_path / "out"
-    space = ["sweep.space.adapter.rank.grid=[1,2,3]", "sweep.concurrent=1"]
+    space = ["sweep.space.adapter.rank.grid=[1,2,3]", "sweep.concurrent=1", f"checkpoint.keep={keep}"]
     command = [sys.executable, "-m", "fltac", "sweep", file, *space, "--out", out]
     driver = subprocess.Popen(
         [str(part) for part in command], cwd=tmp_path, stdout=subprocess.DEVNULL, start_new_session=True
@@ -81,8 +83,8 @@ def test_an_interrupted_sweep_exits_with_1_and_is_continued(file, tmp_path):
     while not lines.is_file() and driver.poll() is None:
         assert time.monotonic() < end
         time.sleep(0.05)
-    driver.send_signal(signal.SIGINT)
-    assert driver.wait(timeout=120) == 1
+    driver.send_signal(number)
+    assert driver.wait(timeout=120) == code
     status = pq.read_table(out / "points.parquet")["status"].to_pylist()  # there is a table of what is done
     assert status[0] == "finished"
     assert status[2] == "waiting"
