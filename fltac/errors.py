@@ -63,6 +63,11 @@ def reason(error: BaseException) -> str:
     return " ".join([f"{type(cause).__name__}: {cause}", *getattr(cause, "__notes__", [])])
 
 
+def in_one_line(said: object, most: int = 200) -> str:
+    """What a library or a server says, however many lines it takes: its first so many characters."""
+    return " ".join(str(said).split())[:most]
+
+
 def first_line(error: BaseException) -> str:
     """What a library says of it, without the particulars."""
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}".rstrip(": ")

@@ -33,7 +33,7 @@ def federate(world: World, runtime: Runtime, run: RunDirectory, began: float | N
         asked = questions(world, round, post, states)
         scores = runtime.evaluate([q.job for q in asked], post)
         judged = {"evaluations": answers(world, asked, scores), "generations": written(world, asked, scores)}
-        if not run.has_bars():
+        if round == 1 and not run.has_bars():  # later ones `restored` sees to
             scores = [*scores, *judge_v0(world, runtime, run, untuned)]
         clock.lap("evaluation")
         rules, base = world.experiment.alerts, world.sends * len(set(drawn) - there) * world.base.bytes

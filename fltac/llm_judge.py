@@ -12,7 +12,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from fltac.errors import InputError, Problem
+from fltac.errors import InputError, Problem, in_one_line
 from fltac.records.judgements import Judgements
 from fltac.records.store import RunDirectory
 
@@ -135,16 +135,16 @@ class Judge:
         try:
             reply = session.post(self.url, json=body, headers=self.headers, timeout=timeout)
         except (requests.RequestException, ValueError) as error:
-            raise self._refused(f"cannot be had ({' '.join(str(error).split())[:200]})") from None
+            raise self._refused(f"cannot be had ({in_one_line(error)})") from None
         if reply.status_code != 200:
-            raise self._refused(f"answers {reply.status_code}: {' '.join(reply.text.split())[:200]}")
+            raise self._refused(f"answers {reply.status_code}: {in_one_line(reply.text)}")
         try:
             said = reply.json()
             content = said["choices"][0]["message"]["content"] or ""
         except (ValueError, LookupError, TypeError):
             content = None
         if not isinstance(content, str):
-            raise self._refused(f"does not speak chat completions: {' '.join(reply.text.split())[:200]}")
+            raise self._refused(f"does not speak chat completions: {in_one_line(reply.text)}")
         return content, said.get("usage")
 
     def _refused(self, what: str) -> InputError:

@@ -25,6 +25,7 @@ from fltac.layers import load
 from fltac.records.store import RunDirectory
 from fltac.screen import ending
 from fltac.screen.ending import Stoppable
+from tests.processes import left, marked
 from tests.tiny import write_tiny
 
 
@@ -446,6 +447,17 @@ def test_a_signal_that_python_passed_over_does_not_silence_those_to_come(tmp_pat
     assert ended.value.code == 143
 
 
+def test_whatever_is_made_of_the_exception_a_signal_keeps_its_code(tmp_path):
+    def work():
+        with suppress(SystemExit):
+            signal.raise_signal(signal.SIGTERM)
+        sys.exit(1)  # as Ray does where the handler raised inside ray.wait
+
+    with pytest.raises(SystemExit) as ended, Stoppable(tmp_path):
+        work()
+    assert ended.value.code == 143
+
+
 def test_where_nothing_is_kept_to_go_on_from_no_resume_is_promised(tiny, tmp_path, capsys):
     library.run(library.load(tiny, ["checkpoint.keep=0", "rounds=1"]), out=tmp_path / "run", runtime="local")
     with pytest.raises(SystemExit), Stoppable(tmp_path / "run"):
@@ -547,9 +559,6 @@ def test_a_clients_exception_is_told_with_its_place_and_traceback(tiny, fltac, t
 @pytest.mark.ray
 @pytest.mark.slow
 def test_on_ray_too_and_nothing_is_left_running(tiny, tmp_path):
-    import psutil
-
-    marked = {**os.environ, "FLTAC_TEST_MARK": str(tmp_path)}
     command = [
         sys.executable,
         "-m",
@@ -560,20 +569,12 @@ def test_on_ray_too_and_nothing_is_left_running(tiny, tmp_path):
         "--out",
         str(tmp_path / "run"),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, env=marked, timeout=180, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=marked(tmp_path), timeout=180, check=False)
     assert done.returncode == 1, done.stderr
     assert "in client " in done.stderr.splitlines()[-1]
     assert "DivergedError" in done.stderr
 
-    def ours(process):
-        try:
-            return process.environ().get("FLTAC_TEST_MARK") == str(tmp_path)
-        except psutil.Error:
-            return False
-
-    left = [process for process in psutil.process_iter() if ours(process)]
-    _, alive = psutil.wait_procs(left, timeout=20)
-    assert [process.cmdline() for process in alive] == []
+    assert left(tmp_path) == []
 
 
 def test_version(fltac):

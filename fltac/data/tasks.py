@@ -13,7 +13,7 @@ import pyarrow as pa
 from fltac.config import Experiment, FilesTask, HubTask, Task
 from fltac.data.columns import Rows, Split
 from fltac.data.samples import read_sample
-from fltac.errors import InputError, Problem
+from fltac.errors import InputError, Problem, in_one_line
 from fltac.seeds import generator
 
 Reader = Callable[[Task, Rows, Rows], tuple[tuple[str, ...], Split, Split]]  # -> classes, train, test
@@ -107,7 +107,7 @@ def _read_hub(source: HubTask, key: str, split: str) -> pa.Table:
     try:
         loaded = load_dataset(source.path, source.name, split=getattr(source, split), revision=source.revision)
     except Exception as error:  # the hub fails in many ways: offline, unknown id, unknown split, gated
-        reason = " ".join(str(error).split())[:200]
+        reason = in_one_line(error)
         what = (
             f"cannot be had from the hub; check the id, the split and the connection ({type(error).__name__}: {reason})"
         )

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from fltac.config import Adapter, Exchange, HubModel, Model, PackageModel
-from fltac.errors import InputError, Problem
+from fltac.errors import InputError, Problem, in_one_line
 from fltac.model.adapters import Loras, Trainable, Weights, adapter_spec, model_spec
 from fltac.model.kinds import KINDS, Kind
 from fltac.model.memory import quantise, recompute
@@ -208,7 +208,7 @@ def _not_loaded(model: Model, error: Exception) -> Problem:
     if isinstance(source, HubModel):
         what = "cannot be had from the hub; check the id, the revision and the connection"
         return Problem("model.source.path", what, source.path)
-    return Problem("model.source.path", f"cannot be loaded: {' '.join(str(error).split())[:200]}", source.path)
+    return Problem("model.source.path", f"cannot be loaded: {in_one_line(error)}", source.path)
 
 
 def _without_head(kind: Kind, module: nn.Module) -> tuple[str, int]:

@@ -20,7 +20,6 @@ from fltac.errors import InputError, Problem, StoppedError
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UNLOCKABLE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # of a file system that knows no locks
 LOCK = ".lock"
-GO_ON = "fltac resume (finished rounds are whole), or fltac run where it had not begun"
 SIDE_BY_SIDE = 16  # files
 
 
@@ -171,8 +170,8 @@ def _room_for(path: Path, temporary: Path | None = None) -> Iterator[None]:
                 shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink(missing_ok=True)
         if not isinstance(error, OSError) or error.errno not in FULL:
             raise
-        what = f"{path}: cannot be written: {error.strerror}; make room, then {GO_ON}"
-        raise StoppedError(what) from None
+        go_on = "fltac resume (finished rounds are whole), or fltac run where it had not begun"
+        raise StoppedError(f"{path}: cannot be written: {error.strerror}; make room, then {go_on}") from None
 
 
 def _side_by_side(do: Callable[[Path], None], paths: Collection[Path]) -> None:

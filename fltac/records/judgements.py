@@ -9,7 +9,7 @@ from typing import Any
 from fltac.records.files import append, as_json, write
 from fltac.records.reading import read_json, read_lines
 
-PLACE = ("task", "cluster", "example", "asked")  # of an answer
+KEYS = ("task", "cluster", "example", "asked", "model", "score")  # of every judgement
 
 
 class Judgements:
@@ -29,7 +29,7 @@ class Judgements:
 
     def each(self) -> list[dict[str, Any]]:
         """Answers that models scored, in order. Raises InputError for a damaged line."""
-        return read_lines(self._each, "remove it, and fltac judge asks again", (*PLACE, "model", "score"))
+        return read_lines(self._each, "remove it, and fltac judge asks again", KEYS)
 
     def write_means(self, model: str, means: Mapping[str, Any]) -> None:
         """What a model's scores come to, task by task, beside those of other models."""

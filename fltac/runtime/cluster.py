@@ -17,7 +17,7 @@ from typing import Any
 import ray
 from ray._private import utils
 
-from fltac.errors import SIGNALS, InputError, Problem, StoppedError
+from fltac.errors import SIGNALS, InputError, Problem, StoppedError, in_one_line
 from fltac.records.files import LOCK, Lock
 from fltac.runtime.access import make_token, require_closed, require_token
 from fltac.runtime.capacity import Need, Node, check, cores
@@ -75,7 +75,7 @@ class Cluster:
             with _undisturbed():
                 context = ray.init(address=self.address, logging_level="ERROR", log_to_driver=False)
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = in_one_line(error)
             what = (
                 f"no Ray cluster answers there; check the address and the token's file, RAY_AUTH_TOKEN_PATH ({reason})"
             )
@@ -102,7 +102,7 @@ class Cluster:
                     _metrics_export_port=port,
                 )
         except Exception as error:  # what Ray raises where its processes are not up in time
-            what = f"Ray did not start here ({' '.join(str(error).split())[:200]}); try again when there is less to do"
+            what = f"Ray did not start here ({in_one_line(error)}); try again when there is less to do"
             raise StoppedError(f"{what}, or name a cluster with --address") from error
 
 

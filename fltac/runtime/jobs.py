@@ -15,7 +15,7 @@ from aiohttp import ClientError
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from fltac.errors import InputError, Problem, StoppedError
+from fltac.errors import InputError, Problem, StoppedError, in_one_line
 from fltac.runtime.access import require_closed, require_token
 
 ADDRESS = "http://127.0.0.1:8265"  # the dashboard's, which is the job server's
@@ -48,7 +48,7 @@ def submit(words: Sequence[str], folder: Path, address: str | None, say: Callabl
         ) + "; set RAY_AUTH_TOKEN_PATH to the file of its own"
         raise InputError(Problem("--address", what, address)) from None
     except (RuntimeError, ValueError) as error:  # an answer that is none of a job server, a folder that is too large
-        reason = " ".join(str(error).split())[:200]
+        reason = in_one_line(error)
         what = f"takes no job; name the dashboard's URL as the browser opens it, or see what it says ({reason})"
         raise InputError(Problem("--address", what, address)) from None
     except OSError as error:
@@ -73,7 +73,7 @@ def _followed(client: JobSubmissionClient, job: str) -> int:
     if info.status == JobStatus.STOPPED:
         return STOPPED
     if info.driver_exit_code is None and info.status == JobStatus.FAILED:  # it never began
-        raise StoppedError(f"job {job} never began: {' '.join(str(info.message).split())[:500]}")
+        raise StoppedError(f"job {job} never began: {in_one_line(info.message, 500)}")
     return info.driver_exit_code or 0
 
 

@@ -116,7 +116,7 @@ def _run(task: _Task, runtime: str) -> Summary:
 
             tracked = task._replace(tell=told)
             if task.directory.is_over(task.experiment.rounds):
-                pass
+                pass  # nothing but the summary is missing
             elif runtime == "local":
                 _in_process(tracked, began)
             elif task.experiment.exchange.data == "pooled":

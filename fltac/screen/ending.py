@@ -14,7 +14,8 @@ from fltac.records.store import RunDirectory
 from fltac.records.sweeps import SweepDirectory
 
 ENDING_SECONDS = 30.0  # that what was started may take to end
-SIGNALLED = INTERRUPTED, *_ = tuple(128 + one for one in SIGNALS)  # as shells tell it
+SIGNALLED = tuple(128 + one for one in SIGNALS)  # as shells tell it
+INTERRUPTED = 128 + signal.SIGINT
 
 
 class Stoppable:

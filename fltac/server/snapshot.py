@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from fltac.server.state import START, Cluster, Parcel, Setup, State
+from fltac.server.state import START, Cluster, Parcel, Setup, State, shape_name
 from fltac.server.tracking import Stay
 from fltac.wire.messages import AdapterSpec, WireError
 
@@ -110,7 +110,7 @@ def _require_possible(state: State, setup: Setup) -> None:
             raise WireError(f"the checkpoint holds {what}: {sorted(found)[:5]}")
     for cluster in state.clusters.values():
         for name, head in cluster.heads.items():
-            shape = "x".join(map(str, head.shape))
+            shape = shape_name(*head.shape) if head.ndim == 2 else ""
             if head.dtype != np.float32 or shape not in setup.start_heads or (not shared and name != shape):
                 raise WireError(f"the checkpoint holds a head {name} of {head.dtype} {head.shape}")
     if bool(state.since) != (setup.similarity.of == "step" and bool(state.labels)):

@@ -95,12 +95,14 @@ class Trial(tune.Trainable):  # type: ignore[misc]
     def _begin(self, number: int, params: Params) -> Iterator[RoundRecord]:
         began, experiment, run = time.time(), self.brief.study.experiment(params), self.brief.directory.run(number)
         self.last = experiment.rounds
+        if begun := run.experiment_file.is_file():
+            run.claim(ORPHAN_SECONDS)
         if run.is_over(self.last):
             return iter(())
-        if run.experiment_file.is_file() and (run.has_checkpoint() or not run.lines()):
-            run.claim(ORPHAN_SECONDS)
+        if begun and (run.has_checkpoint() or not run.lines()):
             run.count_restart()
         else:
+            run.release()
             shutil.rmtree(run.path, ignore_errors=True)  # what a torn start left, or what there is no going on from
             run.create(experiment.dump(), self.brief.provenance)
         need = self.brief.need(self.config)

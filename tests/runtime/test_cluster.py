@@ -1,6 +1,5 @@
 """A Ray of our own: its port, what it leaves, and signals that come while it starts."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -16,6 +15,7 @@ from fltac.errors import InputError
 from fltac.records.files import Lock
 from fltac.runtime import cluster
 from fltac.runtime.cluster import metrics_port
+from tests.processes import left, marked
 
 
 def test_metrics_have_the_port_that_is_asked_for(monkeypatch):
@@ -133,26 +133,17 @@ def begun(file, folder, *overrides):
             signal.signal(one, signal.SIG_DFL)
 
     command = [sys.executable, "-m", "fltac", "run", str(file), *overrides, "--out", str(folder / "run")]
-    marked = {**os.environ, "FLTAC_TEST_MARK": str(folder), "COLUMNS": "1000"}
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env=marked, preexec_fn=answering, **pipes)
+    return subprocess.Popen(command, env=marked(folder, COLUMNS="1000"), preexec_fn=answering, **pipes)
 
 
 def ended(run, number, folder):
     """Its code and last line, once none of its processes is left."""
     run.send_signal(number)
     _, err = run.communicate(timeout=60)
-    _, alive = psutil.wait_procs([one for one in psutil.process_iter() if mark(one) == str(folder)], timeout=20)
-    assert [process.cmdline() for process in alive] == []
+    assert left(folder) == []
     return run.returncode, err.splitlines()[-1]
 
 
 def names(pid):
     return [child.name() for child in psutil.Process(pid).children(recursive=True)]
-
-
-def mark(process):
-    try:
-        return process.environ().get("FLTAC_TEST_MARK")
-    except psutil.Error:
-        return None

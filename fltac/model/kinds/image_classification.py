@@ -16,7 +16,7 @@ from torch import nn
 
 from fltac.config import Task, Training
 from fltac.data.columns import Rows, Split, images
-from fltac.errors import InputError, Problem
+from fltac.errors import InputError, Problem, in_one_line
 from fltac.model.kinds.kind import Answers, Batch, Source, classify, inputs_of, labelled
 
 PROCESSOR = "preprocessor_config.json"
@@ -71,7 +71,7 @@ class ImageClassification:
         try:
             module(pixel_values=torch.empty(1, 3, size, size, device="meta"))
         except (ValueError, RuntimeError) as error:
-            what = f"the model does not take images of this size: {' '.join(str(error).split())[:200]}"
+            what = f"the model does not take images of this size: {in_one_line(error)}"
             yield Problem("training.image_size", what, size)
 
     def tokens(self, config: Any, training: Training) -> int:
